@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Trust stores for the agent, and the check of CA files that a manifest names.
+ */
+#ifndef CA_BUNDLE_H
+#define CA_BUNDLE_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+/* The host's bundle path (the first that exists of the distributions' known places), or NULL. */
+const char *ca_host_bundle_path(void);
+
+/* Host store + extra PEM, bytes as they are, newline between. A host without a store gives `extra`
+ * alone. */
+int ca_bundle_render(const char *host_bundle_path, const char *extra_pem, struct buf *ret_pem,
+		     struct err *err) MUST_CHECK;
+
+/* A PKCS#12 truststore with this one certificate that Java's keystore accepts (trusted-certificate
+ * attribute, password "changeit"): every TLS connection of a bottle ends at its proxy, so this CA is
+ * all that Java need trust. */
+int ca_truststore_render(const char *cert_pem, struct buf *ret_p12, struct err *err) MUST_CHECK;
+
+/* A CA file named in a manifest: readable PEM, at least one certificate, each a CA and in its
+ * validity period, and no private key in it. */
+int ca_file_check(const char *path, struct err *err) MUST_CHECK;
+
+#endif
