@@ -47,6 +47,16 @@ $(B)/unit/%: $(B)/tests/unit/%.o $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -pie $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion
 
+# libseccomp compiles runtime/seccomp_rules.h here, once, and is not part of bottle.
+$(B)/gen/seccomp_gen: runtime/gen/seccomp_gen.c runtime/seccomp_rules.h runtime/seccomp_role.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -I. $(WARN) -O1 -o $@ $< -lseccomp
+
+$(B)/gen/seccomp_filters.h: $(B)/gen/seccomp_gen
+	$(Q)$< >$@.new && mv $@.new $@
+
+$(B)/runtime/seccomp.o: $(B)/gen/seccomp_filters.h
+
 unit: $(UNIT)
 
 clean:

@@ -11,18 +11,7 @@
 #define RUNTIME_SECCOMP_H
 
 #include "base/err.h"
-
-enum seccomp_role {
-	SECCOMP_AGENT,	      /* any developer's tool; no namespaces, no mounts */
-	SECCOMP_AGENT_USERNS, /* the same, with nested namespaces and their mounts */
-	SECCOMP_PROXY,	      /* an interpreter serving TCP (mitmproxy); no ptrace, no namespaces */
-	SECCOMP_GATE,	  /* the gate's loop: sockets and splice; opens, executes, forks nothing */
-	SECCOMP_RESOLVER, /* getaddrinfo with any NSS module: reads files, talks; no fork, no exec */
-	SECCOMP_RELAY,	  /* moves bytes between descriptors it was given, sets terminals */
-	SECCOMP_INIT,	  /* after the setup: waits, kills, passes descriptors */
-	SECCOMP_REAPER,	  /* pid 1 beside the program: waits, forwards signals, foreground group */
-	SECCOMP_ROLE_COUNT
-};
+#include "runtime/seccomp_role.h"
 
 /* "agent", "proxy" … for messages. */
 const char *seccomp_role_name(enum seccomp_role role);

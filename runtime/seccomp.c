@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Loads the filters that runtime/gen/seccomp_gen.c compiled, and proves that they hold; see seccomp.h.
+ *
+ * Runs in: every process of a bottle but the launcher, last of all its losses of power. Power: none
+ * is needed but no_new_privs.
+ *
+ * `refuse` is loaded before `allow`: the kernel takes the stricter verdict of the two, and most roles
+ * may not call seccomp(2) once `allow` holds.
+ */
+#include "runtime/seccomp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/netlink.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "seccomp_filters.h"
+
+#define ROLE(role)  (1U << (role))
+#define AGENTS	    (ROLE(SECCOMP_AGENT) | ROLE(SECCOMP_AGENT_USERNS))
+#define PROGRAMS    (AGENTS | ROLE(SECCOMP_PROXY))
+#define SUPERVISORS (ROLE(SECCOMP_INIT) | ROLE(SECCOMP_REAPER))
+#define EVERYONE    (ROLE(SECCOMP_ROLE_COUNT) - 1)
+#define OURS	    (EVERYONE & ~PROGRAMS)
+#define UNNESTED    (EVERYONE & ~ROLE(SECCOMP_AGENT_USERNS))
+
+/* Calls whose errno without the filter would be another (in brackets), and which do nothing even if
+ * they should get through. */
+static const struct attempt {
+	const char *what;
+	unsigned roles;
+	int want_errno;
+	long number;
+	long args[4];
+} attempts[] = {
+	{ "keyctl", EVERYONE, EPERM, SYS_keyctl, { -1 } },		     /* [EOPNOTSUPP] */
+	{ "bpf", EVERYONE, EPERM, SYS_bpf, { -1, 0, 0 } },		     /* [EINVAL] */
+	{ "userfaultfd", EVERYONE, EPERM, SYS_userfaultfd, { -1 } },	     /* [EINVAL] */
+	{ "io_uring_setup", EVERYONE, EPERM, SYS_io_uring_setup, { 0, 0 } }, /* [EFAULT] */
+	{ "unshare", UNNESTED, EPERM, SYS_unshare, { 0 } },   /* [works, as a no-op] */
+	{ "setns", UNNESTED, EPERM, SYS_setns, { -1, 0 } },   /* [EBADF] */
+	{ "clone3", UNNESTED, ENOSYS, SYS_clone3, { 0, 0 } }, /* [EINVAL] */
+	/* [EINVAL: these two flags exclude each other, so no process is made] */
+	{ "clone with a user namespace", UNNESTED, EPERM, SYS_clone, { CLONE_NEWUSER | CLONE_FS } },
+	{ "a terminal's input, by a command with high bits set",
+	  PROGRAMS,
+	  EPERM,
+	  SYS_ioctl,
+	  { -1, (long)((UINT64_C(1) << 32) | TIOCSTI) } }, /* [EBADF] */
+	/* [EPERM, or works] */
+	{ "a packet socket",
+	  PROGRAMS | ROLE(SECCOMP_GATE) | ROLE(SECCOMP_RESOLVER),
+	  EAFNOSUPPORT,
+	  SYS_socket,
+	  { AF_PACKET, SOCK_DGRAM, 0 } },
+	/* [works] */
+	{ "a netlink socket for device events",
+	  PROGRAMS | ROLE(SECCOMP_RESOLVER),
+	  EPERM,
+	  SYS_socket,
+	  { AF_NETLINK, SOCK_RAW, NETLINK_KOBJECT_UEVENT } },
+	{ "a socket",
+	  SUPERVISORS | ROLE(SECCOMP_RELAY),
+	  EPERM,
+	  SYS_socket,
+	  { AF_INET, SOCK_STREAM, 0 } },					/* [works] */
+	{ "execve", OURS, EPERM, SYS_execve, { 0, 0, 0 } },			/* [EFAULT] */
+	{ "ptrace", OURS | ROLE(SECCOMP_PROXY), EPERM, SYS_ptrace, { -1, 0 } }, /* [ESRCH] */
+	{ "openat",
+	  OURS & ~ROLE(SECCOMP_RESOLVER),
+	  EPERM,
+	  SYS_openat,
+	  { -1, 0, 0 } }, /* [EFAULT] */
+	{ "opening to write",
+	  ROLE(SECCOMP_RESOLVER),
+	  EACCES,
+	  SYS_openat,
+	  { -1, 0, O_WRONLY } }, /* [EFAULT] */
+	{ "kill",
+	  ROLE(SECCOMP_GATE) | ROLE(SECCOMP_RESOLVER) | ROLE(SECCOMP_RELAY),
+	  EPERM,
+	  SYS_kill,
+	  { INT32_MAX, 0 } }, /* [ESRCH] */
+	/* And what must still work: a bad descriptor is looked at, not refused unseen. */
+	{ "write", EVERYONE, EBADF, SYS_write, { -1, 0, 0 } },
+};
+
+static const char *const role_names[] = {
+	[SECCOMP_AGENT] = "agent",	 [SECCOMP_AGENT_USERNS] = "agent with namespaces",
+	[SECCOMP_PROXY] = "proxy",	 [SECCOMP_GATE] = "gate",
+	[SECCOMP_RESOLVER] = "resolver", [SECCOMP_RELAY] = "relay",
+	[SECCOMP_INIT] = "init",	 [SECCOMP_REAPER] = "reaper",
+};
+_Static_assert(sizeof(role_names) / sizeof(role_names[0]) == SECCOMP_ROLE_COUNT, "one name each");
+_Static_assert(sizeof(seccomp_allow) / sizeof(seccomp_allow[0]) == SECCOMP_ROLE_COUNT &&
+		       sizeof(seccomp_refuse) / sizeof(seccomp_refuse[0]) == SECCOMP_ROLE_COUNT,
+	       "two programs each");
+
+const char *seccomp_role_name(enum seccomp_role role)
+{
+	return role_names[role];
+}
+
+static int install(enum seccomp_role role, const struct sock_fprog *program, struct err *err)
+{
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program) < 0)
+		return err_sys(err, errno, "cannot install the system-call filter of the %s",
+			       role_names[role]);
+	return 0;
+}
+
+int seccomp_load(enum seccomp_role role, struct err *err)
+{
+	TRY(install(role, &seccomp_refuse[role], err));
+	return install(role, &seccomp_allow[role], err);
+}
+
+static int prove_one(enum seccomp_role role, const struct attempt *a, struct err *err)
+{
+	long rc;
+
+	errno = 0;
+	rc = syscall(a->number, a->args[0], a->args[1], a->args[2], a->args[3], 0L, 0L);
+	if (rc >= 0)
+		return err_set(err, EPROTO, "the system-call filter of the %s lets %s through",
+			       role_names[role], a->what);
+	if (errno != a->want_errno)
+		return err_set(
+			err, EPROTO,
+			"the system-call filter of the %s does not hold: %s gave errno %d, not %d",
+			role_names[role], a->what, errno, a->want_errno);
+	return 0;
+}
+
+int seccomp_prove(enum seccomp_role role, struct err *err)
+{
+	if (getpid() <= 0)
+		return err_set(err, EPROTO, "the system-call filter of the %s refuses everything",
+			       role_names[role]);
+	for (size_t i = 0; i < sizeof(attempts) / sizeof(attempts[0]); i++)
+		if (attempts[i].roles & ROLE(role))
+			TRY(prove_one(role, &attempts[i], err));
+	return 0;
+}
