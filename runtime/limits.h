@@ -59,8 +59,9 @@ int limits_cgroup_place(int cgroup_fd, pid_t pid, struct err *err) MUST_CHECK;
 /* Launcher, after every process of the bottle has ended: kills stragglers, removes the folder. */
 int limits_cgroup_remove(const struct limits_plan *plan, const char *run_id,
 			 struct err *err) MUST_CHECK;
-/* Removes folders whose lock nobody holds. Returns how many went, or -errno. */
-int limits_cgroup_sweep(const struct limits_plan *plan, struct err *err) MUST_CHECK;
+/* Removes folders whose lock nobody holds, whatever this run's limits are. Returns how many went, or
+ * -errno. */
+int limits_cgroup_sweep(const struct limits_cgroup *cgroup, struct err *err) MUST_CHECK;
 
 /* The agent's process, inside its own user namespace (RLIMIT_NPROC counts there), before exec:
  * open files, no core dumps, and what the cgroup does not hold. Soft and hard alike, read back. */
