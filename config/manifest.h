@@ -21,21 +21,21 @@ enum auth_kind {
 
 struct auth {
 	enum auth_kind kind;
-	char *scheme;    /* AUTH_SCHEME: "Bearer", "token" or "Basic" */
-	char *header;    /* AUTH_HEADER: lower-case field name */
+	char *scheme;	 /* AUTH_SCHEME: "Bearer", "token" or "Basic" */
+	char *header;	 /* AUTH_HEADER: lower-case field name */
 	char *token_ref; /* name of the caller's environment variable */
 };
 
 struct route {
-	char *host;      /* exact name, "*.suffix" or IP literal; lower case, A-labels, no final dot */
+	char *host; /* exact name, "*.suffix" or IP literal; lower case, A-labels, no final dot */
 	bool is_literal; /* host is an IPv4 or IPv6 literal (no brackets) */
 	uint16_t *ports;
-	size_t port_count;           /* ≥ 1 */
+	size_t port_count;	       /* ≥ 1 */
 	struct strlist path_allowlist; /* empty: every path */
-	struct strlist methods;        /* upper case; empty: every method */
+	struct strlist methods;	       /* upper case; empty: every method */
 	struct auth auth;
 	bool git_push;
-	char *address; /* IP literal dialled in place of DNS, or NULL */
+	char *address;	       /* IP literal dialled in place of DNS, or NULL */
 	uint16_t address_port; /* 0: the requested port */
 	bool allow_private;
 	char *where; /* "bottle.yaml:12:5" or "--allow …", for messages */
@@ -47,17 +47,18 @@ struct upstream_proxy {
 	uint16_t port;
 	char *ca_path; /* NULL with `ca: none` */
 	struct auth auth;
+	char *where; /* as in struct route; NULL without upstream proxy */
 };
 
 struct agent_config {
 	struct strlist command;
-	char *workdir; /* NULL: the current directory */
-	struct strlist env;      /* "NAME=value" */
-	struct strlist pass_env; /* names */
+	char *workdir;		   /* NULL: the current directory */
+	struct strlist env;	   /* "NAME=value" */
+	struct strlist pass_env;   /* names */
 	struct strlist read_only;  /* absolute host paths */
 	struct strlist read_write; /* absolute host paths */
-	char *hostname;          /* NULL: the bottle's name */
-	char *image;             /* Docker backend only */
+	char *hostname;		   /* NULL: the bottle's name */
+	char *image;		   /* Docker backend only */
 };
 
 enum idmap_mode { IDMAP_AUTO, IDMAP_SINGLE, IDMAP_SUBID };
@@ -77,34 +78,47 @@ struct manifest {
 	struct route *routes;
 	size_t route_count;
 	struct upstream_proxy upstream;
-	struct strlist extra_ca; /* paths of PEM files */
-	char *proxy_image;       /* NULL: the default */
-	uint16_t proxy_port;     /* default 9099 */
+	struct strlist extra_ca;   /* paths of PEM files */
+	char *proxy_image;	   /* NULL: the default */
+	uint16_t proxy_port;	   /* default 9099 */
 	uint32_t start_timeout_ms; /* default 10 000 */
 	enum idmap_mode idmap;
 	struct limits limits;
 };
 
+/* Names that bottle sets in the agent's environment itself (proxy and CA), NULL-terminated: neither
+ * agent.env nor agent.pass_env may have them. JAVA_TOOL_OPTIONS is not among them: there a value of
+ * the manifest and bottle's own are both wanted. */
+extern const char *const manifest_reserved_env[];
+
 /* Fills the defaults. */
 void manifest_init(struct manifest *m);
 void manifest_clear(struct manifest *m);
 
-/* Parses `len` bytes of YAML on top of an initialised manifest; `name` stands in messages. Paths are
- * taken relative to `base_dir` (absolute) where they are not absolute. A manifest that failed to
- * parse may only be cleared. */
+/* Parses `len` bytes of YAML on top of an initialised manifest; `name` stands in messages and becomes
+ * m->path. Paths are taken relative to `base_dir` (absolute) where they are not absolute; ~/ is
+ * $HOME. A manifest that failed to parse may only be cleared. Parse at most once. */
 int manifest_parse(struct manifest *m, const char *name, const char *base_dir, const char *text,
 		   size_t len, struct err *err) MUST_CHECK;
 
-/* --allow host[:port][/path]: adds a route (or, where host and port have one already, its path). */
+/* --allow host[:port][/path] (port 443, an IPv6 literal in brackets): adds a route or, where host and
+ * port have one already, its path to that one; without a path, every path is allowed then. */
 int manifest_add_allow(struct manifest *m, const char *spec, struct err *err) MUST_CHECK;
 
-/* --auth host=SCHEME:ENV_NAME, or host=header-name:ENV_NAME: gives that host's routes an auth. */
+/* --auth host=SCHEME:ENV_NAME, or host=header-name:ENV_NAME: gives that host's routes an auth. Add
+ * every --allow first. */
 int manifest_add_auth(struct manifest *m, const char *spec, struct err *err) MUST_CHECK;
 
-/* What only the whole can show: no routes, a port that is proxy.port, a CA file that is missing,
- * expired or holds a key (`check_ca`, from ca/), a token variable that is also passed to the agent.
- * `check_ca` returns 0 or -errno with the sentence in err; NULL skips that check. */
-int manifest_check(const struct manifest *m,
-		   int (*check_ca)(const char *path, struct err *err), struct err *err) MUST_CHECK;
+/* BOTTLE_EGRESS_PROXY_IMAGE and BOTTLE_EGRESS_PROXY_PORT as they were found in the environment; NULL
+ * or empty: not set. */
+int manifest_apply_overrides(struct manifest *m, const char *image, const char *port,
+			     struct err *err) MUST_CHECK;
+
+/* What only the whole can show: no routes, a host and port on two routes, a port that is proxy.port,
+ * a CA file that is missing, expired or holds a key (`check_ca`, from ca/), a token variable that is
+ * also given to the agent. Last step before the plan. `check_ca` returns 0 or -errno with the
+ * sentence in err; NULL skips that check. */
+int manifest_check(const struct manifest *m, int (*check_ca)(const char *path, struct err *err),
+		   struct err *err) MUST_CHECK;
 
 #endif

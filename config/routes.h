@@ -32,7 +32,8 @@ struct proxy_routes {
 	size_t count;
 };
 
-int routes_parse(struct proxy_routes *routes, const char *name, const char *text, size_t len,
+/* Sets *ret_routes only on success, so that a reload that fails leaves the old table in force. */
+int routes_parse(struct proxy_routes *ret_routes, const char *name, const char *text, size_t len,
 		 struct err *err) MUST_CHECK;
 void routes_clear(struct proxy_routes *routes);
 

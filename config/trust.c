@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Digests of accepted manifests; see trust.h. Runs in: launcher. Power: writes <state>/trust/.
+ *
+ * One file for each path, named by the path's SHA-256, so that no path can be made to name another's
+ * file. It holds the digest of the manifest and, for people, the path. It is written whole under
+ * another name and renamed; it is read only when it is a regular file of the caller's own.
+ */
+#include "config/trust.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/sha256.h"
+#include "config/check.h"
+
+static const char folder[] = "trust";
+
+/* A record's first line. */
+enum { RECORD_DIGEST_BYTES = SHA256_HEX_BYTES - 1, RECORD_MAX_BYTES = 65536 };
+
+static void hex_of(const void *bytes, size_t len, char ret_hex[static SHA256_HEX_BYTES])
+{
+	uint8_t digest[SHA256_BYTES];
+	struct sha256 sha;
+
+	sha256_init(&sha);
+	sha256_update(&sha, bytes, len);
+	sha256_final(&sha, digest);
+	sha256_hex(digest, ret_hex);
+}
+
+/* Opens <state>/trust; -ENOENT when there is none yet. */
+static int open_folder(int state_dir_fd)
+{
+	return fd_open_nosymlinks(state_dir_fd, folder, O_RDONLY | O_DIRECTORY, 0);
+}
+
+/* Reads the digest that was accepted for the path whose hash is `name`. -ENOENT: none. */
+static int read_record(int folder_fd, const char *name, char ret_hex[static SHA256_HEX_BYTES])
+{
+	/* O_NONBLOCK: a FIFO in its place must not hang the run. */
+	cleanup_fd int fd = fd_open_nosymlinks(folder_fd, name, O_RDONLY | O_NONBLOCK, 0);
+	cleanup_with(buf_clear) struct buf record = { 0 };
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))
+		return -EPERM;
+	TRY(fd_read_all(fd, RECORD_MAX_BYTES, &record));
+	if (record.len < RECORD_DIGEST_BYTES + 1 || record.data[RECORD_DIGEST_BYTES] != '\n')
+		return -EBADMSG;
+	memcpy(ret_hex, record.data, RECORD_DIGEST_BYTES);
+	ret_hex[RECORD_DIGEST_BYTES] = '\0';
+	return 0;
+}
+
+int trust_check(int state_dir_fd, const char *path, const void *text, size_t len, struct err *err)
+{
+	char name[SHA256_HEX_BYTES], wanted[SHA256_HEX_BYTES], accepted[SHA256_HEX_BYTES];
+	cleanup_fd int folder_fd = open_folder(state_dir_fd);
+	int rc = folder_fd;
+
+	hex_of(path, strlen(path), name);
+	hex_of(text, len, wanted);
+	if (folder_fd >= 0)
+		rc = read_record(folder_fd, name, accepted);
+	if (rc == -ENOENT)
+		return err_set(
+			err, ENOKEY,
+			"%s: this manifest was found, not named, and nobody has accepted it yet; "
+			"look at it with 'bottle trust', or name it with -f",
+			quote(path).text);
+	if (rc == -EPERM || rc == -ELOOP)
+		return err_set(
+			err, -rc,
+			"%s: its record %s/%s in the state folder is not a file that only you "
+			"may write; remove it and run 'bottle trust' again",
+			quote(path).text, folder, name);
+	if (rc < 0)
+		return err_sys(err, -rc, "%s: its record %s/%s in the state folder",
+			       quote(path).text, folder, name);
+	if (strcmp(wanted, accepted) != 0)
+		return err_set(
+			err, EKEYREJECTED,
+			"%s: this manifest has changed since it was accepted; look at it with "
+			"'bottle trust', or name it with -f",
+			quote(path).text);
+	return 0;
+}
+
+/* The record's name while it is written. A kill leaves one behind; nothing ever reads it. */
+static int make_temporary(int folder_fd, char *ret_name, size_t size)
+{
+	uint64_t number;
+
+	if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number))
+		return -EIO;
+	snprintf(ret_name, size, ".new-%016llx", (unsigned long long)number);
+	return fd_open_nosymlinks(folder_fd, ret_name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+}
+
+static int write_record(int folder_fd, const char *name, const struct buf *record)
+{
+	char temporary[32];
+	cleanup_fd int fd = make_temporary(folder_fd, temporary, sizeof(temporary));
+	int rc;
+
+	if (fd < 0)
+		return fd;
+	rc = fd_write_all(fd, record->data, record->len);
+	if (rc == 0 && fsync(fd) < 0)
+		rc = -errno;
+	if (rc == 0 && renameat(folder_fd, temporary, folder_fd, name) < 0)
+		rc = -errno;
+	if (rc < 0) {
+		(void)unlinkat(folder_fd, temporary, 0);
+		return rc;
+	}
+	/* The rename itself is on the disk only when the folder is. */
+	return fsync(folder_fd) < 0 ? -errno : 0;
+}
+
+int trust_accept(int state_dir_fd, const char *path, const void *text, size_t len, struct err *err)
+{
+	char name[SHA256_HEX_BYTES], digest[SHA256_HEX_BYTES];
+	cleanup_with(buf_clear) struct buf record = { 0 };
+	cleanup_fd int folder_fd = -1;
+	int rc;
+
+	if (mkdirat(state_dir_fd, folder, 0700) < 0 && errno != EEXIST)
+		return err_sys(err, errno, "cannot make %s in the state folder", folder);
+	folder_fd = open_folder(state_dir_fd);
+	if (folder_fd < 0)
+		return err_sys(err, -folder_fd, "cannot open %s in the state folder", folder);
+	hex_of(path, strlen(path), name);
+	hex_of(text, len, digest);
+	buf_printf(&record, "%s\n%s\n", digest, quote(path).text);
+	rc = record.failed ? -ENOMEM : write_record(folder_fd, name, &record);
+	return rc < 0 ? err_sys(err, -rc, "cannot write %s/%s in the state folder", folder, name)
+		      : 0;
+}
