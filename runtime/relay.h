@@ -18,9 +18,9 @@
  * parent-death signal. After `confine` it uses: read, write, splice, recvfrom, sendto, poll, ioctl
  * (FIONREAD), lseek, close, exit_group.
  *
- * Limits, by nature of a copy: stdin is read up to a pipe's capacity (64 KiB) beyond what the agent
- * reads. For a regular file the offset is set back at the end to what was really read; for a pipe
- * or socket what was read ahead is gone, as with ssh(1): say </dev/null in a `while read` loop.
+ * Limits, by nature of a copy: stdin is read up to 128 KiB beyond what the agent reads. For a
+ * regular file the offset is set back at the end to what was really read; for a pipe or socket what
+ * was read ahead is gone, as with ssh(1): say </dev/null in a `while read` loop.
  * A write error other than EPIPE (a full disk) reaches the agent as EPIPE, and the caller's user as
  * the sentence of relay_finish.
  */

@@ -34,8 +34,17 @@ struct stdio_plan {
 	bool has_tty;	    /* some kind[] is STDIO_TTY: the bottle needs a pty */
 	int tty_in;	    /* which of 0..2 can read from / write to that terminal; -1: none */
 	int tty_out;
+	bool input_withheld; /* our stdout is a pipe: the next program of the pipeline (`| less`) may
+			      * read the terminal. The tty process then reads nothing and sets no modes
+			      * before tty_resume. To be called when a process of the agent's was stopped
+			      * by SIGTTIN or SIGTTOU, which happens when the reaper has not made the
+			      * agent's group the pty's foreground group; as sudo(8) does it. */
 	struct tty_modes tty; /* of the caller's terminal, where has_tty */
 };
+
+/* Opens /dev/null on those of 0, 1 and 2 that are closed, so that nothing else can get such a number:
+ * the first act of main(). */
+int stdio_fill_closed(struct err *err) MUST_CHECK;
 
 /* Looks at 0, 1 and 2; changes nothing. */
 int stdio_inspect(struct stdio_plan *ret_plan, struct err *err) MUST_CHECK;

@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Folders and live runs; see state.h. Runs in: the launcher and the subcommands.
+ *
+ * The race of a starting run with a sweep is closed by a lock on the runtime folder itself: who makes
+ * a run's folder holds it shared until the new folder's own lock is held, who sweeps takes it
+ * exclusively or does not sweep. A sweep then only sees folders whose lock is held or whose run is
+ * dead, also when the launcher was killed between mkdir(2) and flock(2). Dead folders are renamed to
+ * ".dead-…" under that lock, and removed after it was let go.
+ */
+#include "runtime/state.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+
+enum { TREE_DEPTH_MAX = 64, INFO_MAX = 4096 };
+
+#define DEAD_PREFIX ".dead-"
+
+/* ---- where ---- */
+
+void state_init(struct state *state)
+{
+	*state = (struct state){ .state_fd = -1, .runtime_fd = -1 };
+}
+
+void state_clear(struct state *state)
+{
+	free(state->state_path);
+	free(state->data_path);
+	free(state->runtime_path);
+	fd_close(&state->state_fd);
+	fd_close(&state->runtime_fd);
+	state_init(state);
+}
+
+static const char *absolute_env(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && value[0] == '/' ? value : NULL;
+}
+
+static const char *home_folder(void)
+{
+	const char *home = absolute_env("HOME");
+	const struct passwd *entry;
+
+	if (home)
+		return home;
+	entry = getpwuid(geteuid());
+	return entry && entry->pw_dir && entry->pw_dir[0] == '/' ? entry->pw_dir : NULL;
+}
+
+static char *xdg_path(const char *variable, const char *below_home)
+{
+	const char *base = absolute_env(variable);
+	const char *home;
+
+	if (base)
+		return str_printf("%s/bottle", base);
+	home = home_folder();
+	return home ? str_printf("%s/%s/bottle", home, below_home) : NULL;
+}
+
+/* sudo(8) may keep the caller's XDG_RUNTIME_DIR: another user's, who could then sweep and lock. */
+static bool is_ours_alone(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+	       (st.st_mode & 077) == 0;
+}
+
+int state_paths(struct state *ret_state, struct err *err)
+{
+	cleanup_with(state_clear) struct state state;
+	const char *runtime = absolute_env("XDG_RUNTIME_DIR");
+
+	state_init(&state);
+	state.state_path = xdg_path("XDG_STATE_HOME", ".local/state");
+	state.data_path = xdg_path("XDG_DATA_HOME", ".local/share");
+	if (!state.state_path || !state.data_path)
+		return err_set(err, ENOENT,
+			       "no home folder: set HOME, or XDG_STATE_HOME and XDG_DATA_HOME");
+	state.runtime_path = runtime && is_ours_alone(runtime)
+				     ? str_printf("%s/bottle", runtime)
+				     : str_printf("%s/.run", state.state_path);
+	if (!state.runtime_path)
+		return err_sys(err, ENOMEM, "state");
+	*ret_state = state;
+	state_init(&state);
+	return 0;
+}
+
+/* mkdir -p for the folders above ours, which are the user's own: symlinks there are theirs. */
+static int make_parents(char *path, struct err *err)
+{
+	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		int rc;
+
+		*slash = '\0';
+		rc = mkdir(path, 0700) < 0 && errno != EEXIST ? errno : 0;
+		*slash = '/';
+		if (rc)
+			return err_sys(err, rc, "%.*s", (int)(slash - path), path);
+	}
+	return 0;
+}
+
+static int open_own_folder(int dir_fd, const char *name, const char *path, int flags,
+			   struct err *err)
+{
+	cleanup_fd int fd = -1;
+	struct stat st;
+
+	if (mkdirat(dir_fd, name, 0700) < 0 && errno != EEXIST)
+		return err_sys(err, errno, "%s", path);
+	fd = openat(dir_fd, name, flags | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
+		return err_set(err, ENOTDIR,
+			       "%s: is not a folder, and symlinks are not followed here", path);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, errno, "%s", path);
+	if (st.st_uid != geteuid())
+		return err_set(err, EPERM, "%s: belongs to uid %u, not to us (%u)", path,
+			       (unsigned)st.st_uid, (unsigned)geteuid());
+	if (st.st_mode & 022)
+		return err_set(err, EPERM, "%s: others may write there: chmod 0700 it", path);
+	return take_fd(&fd);
+}
+
+/* Cuts the last component off. The user's folder is never "/" itself with an empty name before. */
+static const char *parent_of(char *path, char **ret_slash)
+{
+	char *slash = strrchr(path, '/');
+
+	*ret_slash = slash;
+	*slash = '\0';
+	return *path ? path : "/";
+}
+
+/* `path` = a folder of the user's, '/', one component of ours. */
+static int open_by_path(const char *path, int flags, struct err *err)
+{
+	cleanup_free char *copy = strdup(path);
+	cleanup_fd int parent_fd = -1;
+	char *slash;
+
+	if (!copy)
+		return err_sys(err, ENOMEM, "%s", path);
+	parent_fd = open(parent_of(copy, &slash), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (parent_fd < 0 && errno == ENOENT) {
+		*slash = '/';
+		TRY(make_parents(copy, err));
+		parent_fd = open(parent_of(copy, &slash), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (parent_fd < 0)
+		return err_sys(err, errno, "%s", copy);
+	return open_own_folder(parent_fd, slash + 1, path, flags, err);
+}
+
+static bool is_network(int fd)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return false;
+	switch ((unsigned long)fs.f_type) {
+	case NFS_SUPER_MAGIC:
+	case SMB_SUPER_MAGIC:
+	case SMB2_SUPER_MAGIC:
+	case CIFS_SUPER_MAGIC:
+	case V9FS_MAGIC:
+	case AFS_SUPER_MAGIC:
+	case CEPH_SUPER_MAGIC:
+		return true;
+	default:
+		return false;
+	}
+}
+
+int state_open(struct state *ret_state, struct err *err)
+{
+	cleanup_with(state_clear) struct state state;
+
+	state_init(&state);
+	TRY(state_paths(&state, err));
+	TRY(state.state_fd = open_by_path(state.state_path, O_PATH, err));
+	TRY(state.runtime_fd = open_by_path(state.runtime_path, O_RDONLY, err));
+	state.runtime_is_network = is_network(state.runtime_fd);
+	*ret_state = state;
+	state_init(&state);
+	return 0;
+}
+
+/* ---- one run ---- */
+
+int state_run_id(char ret_id[static STATE_RUN_ID_SIZE], struct err *err)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+	enum { LETTERS = sizeof(letters) - 1, UNBIASED = 256 / LETTERS * LETTERS };
+	size_t len = 0;
+
+	while (len < STATE_RUN_ID_SIZE - 1) {
+		unsigned char random[2 * STATE_RUN_ID_SIZE];
+
+		if (getrandom(random, sizeof(random), 0) != sizeof(random))
+			return err_sys(err, errno, "getrandom");
+		for (size_t i = 0; i < sizeof(random) && len < STATE_RUN_ID_SIZE - 1; i++)
+			if (random[i] < UNBIASED)
+				ret_id[len++] = letters[random[i] % LETTERS];
+	}
+	ret_id[len] = '\0';
+	return 0;
+}
+
+void state_run_init(struct state_run *run)
+{
+	*run = (struct state_run){ .dir_fd = -1, .lock_fd = -1 };
+}
+
+static void run_clear(struct state_run *run)
+{
+	free(run->folder);
+	free(run->path);
+	fd_close(&run->dir_fd);
+	fd_close(&run->lock_fd);
+	state_run_init(run);
+}
+
+static int lock_file(int fd, int how)
+{
+	while (flock(fd, how) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+static int lock_failed(int rc, const char *path, struct err *err)
+{
+	const char *hint =
+		rc == -ENOLCK || rc == -EOPNOTSUPP || rc == -ENOSYS
+			? " (this file system cannot lock: point XDG_RUNTIME_DIR to a local "
+			  "folder of mode 0700)"
+			: "";
+
+	return err_set(err, -rc, "%s: flock: %s%s", path, strerror(-rc), hint);
+}
+
+/* For people and for `bottle list`; nothing here is trusted later. */
+static int write_info(const struct state_run *run, const char *name, const char *run_id)
+{
+	cleanup_with(buf_clear) struct buf boot_id = { 0 };
+	cleanup_with(buf_clear) struct buf info = { 0 };
+	cleanup_fd int fd = openat(run->dir_fd, "info.json",
+				   O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	struct timespec now;
+
+	if (fd < 0)
+		return -errno;
+	clock_gettime(CLOCK_REALTIME, &now);
+	(void)!file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot_id, NULL);
+	buf_printf(
+		&info,
+		"{\"name\":\"%s\",\"run\":\"%s\",\"pid\":%d,\"boot\":\"%.36s\",\"started\":%lld}\n",
+		name, run_id, (int)getpid(), boot_id.data ? boot_id.data : "",
+		(long long)now.tv_sec);
+	return info.failed ? -ENOMEM : fd_write_all(fd, info.data, info.len);
+}
+
+static int make_run_folder(const struct state *state, struct state_run *run, struct err *err)
+{
+	int rc;
+
+	if (mkdirat(state->runtime_fd, run->folder, 0700) < 0)
+		return err_sys(err, errno, "%s", run->path);
+	run->dir_fd = openat(state->runtime_fd, run->folder,
+			     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (run->dir_fd < 0)
+		return err_sys(err, errno, "%s", run->path);
+	run->lock_fd = openat(run->dir_fd, "lock",
+			      O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (run->lock_fd < 0)
+		return err_sys(err, errno, "%s/lock", run->path);
+	rc = lock_file(run->lock_fd, LOCK_EX); /* a `bottle list` may look at it for an instant */
+	return rc < 0 ? lock_failed(rc, run->path, err) : 0;
+}
+
+int state_run_begin(struct state *state, const char *name, const char *run_id,
+		    struct state_run *ret_run, struct err *err)
+{
+	cleanup_with(run_clear) struct state_run run;
+	int rc;
+
+	state_run_init(&run);
+	run.folder = str_printf("%s-%s", name, run_id);
+	run.path = str_printf("%s/%s-%s", state->runtime_path, name, run_id);
+	if (!run.folder || !run.path)
+		return err_sys(err, ENOMEM, "state");
+	rc = lock_file(state->runtime_fd, LOCK_SH);
+	if (rc < 0)
+		return lock_failed(rc, state->runtime_path, err);
+	rc = make_run_folder(state, &run, err);
+	(void)!lock_file(state->runtime_fd, LOCK_UN);
+	TRY(rc);
+	rc = write_info(&run, name, run_id);
+	if (rc < 0)
+		return err_sys(err, -rc, "%s/info.json", run.path);
+	*ret_run = run;
+	state_run_init(&run);
+	return 0;
+}
+
+/* ---- removal ---- */
+
+static int remove_tree(int parent_fd, const char *name, unsigned depth);
+
+static int remove_entries(int dir_fd, unsigned depth)
+{
+	int copy_fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
+	DIR *dir = copy_fd < 0 ? NULL : fdopendir(copy_fd);
+	const struct dirent *entry;
+	int rc = dir ? 0 : -errno;
+
+	if (!dir && copy_fd >= 0)
+		close(copy_fd);
+	while (rc == 0 && (entry = readdir(dir)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			rc = remove_tree(dir_fd, entry->d_name, depth + 1);
+	if (dir)
+		closedir(dir);
+	return rc;
+}
+
+/* The folder, if it is one and no mount point. */
+static int open_to_empty(int parent_fd, const char *name)
+{
+	cleanup_fd int fd = openat(parent_fd, name,
+				   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat parent, st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || fstat(parent_fd, &parent) < 0)
+		return -errno;
+	return st.st_dev == parent.st_dev ? take_fd(&fd) : -EBUSY;
+}
+
+/* By descriptor, never through a symlink, never onto another file system. Another sweep may be at
+ * the same tree: what is gone already is fine. */
+static int remove_tree(int parent_fd, const char *name, unsigned depth)
+{
+	cleanup_fd int dir_fd = -1;
+	int rc;
+
+	if (unlinkat(parent_fd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	rc = -errno;
+	if ((rc != -EISDIR && rc != -EPERM) || depth > TREE_DEPTH_MAX)
+		return rc;
+	dir_fd = open_to_empty(parent_fd, name);
+	if (dir_fd < 0) /* EPERM was about a file */
+		return dir_fd == -ENOENT ? 0 : dir_fd == -ENOTDIR ? rc : dir_fd;
+	TRY(remove_entries(dir_fd, depth));
+	return unlinkat(parent_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/* In single quotes for a shell; a name of ours holds none, the home folder may. */
+static void put_quoted(struct buf *buf, const char *text)
+{
+	buf_puts(buf, "'");
+	for (; *text; text++)
+		if (*text == '\'')
+			buf_puts(buf, "'\\''");
+		else
+			buf_append(buf, text, 1);
+	buf_puts(buf, "'");
+}
+
+static void warn_removal(const struct state *state, const char *folder, int rc,
+			 struct strlist *warnings)
+{
+	cleanup_with(buf_clear) struct buf command = { 0 };
+	cleanup_free char *path = str_printf("%s/%s", state->runtime_path, folder);
+
+	buf_puts(&command, rc == -EACCES || rc == -EPERM ? "sudo rm -rf " : "rm -rf ");
+	put_quoted(&command, path ? path : folder);
+	if (!command.failed)
+		(void)!strlist_addf(
+			warnings, "a dead run's folder cannot be removed (%s); remove it with: %s",
+			strerror(-rc), command.data);
+}
+
+/* ---- sweep and list ---- */
+
+enum life { RUN_ALIVE, RUN_DEAD };
+
+/* A folder without a lock file was left between mkdir(2) and flock(2); see the top. */
+static enum life run_life(int runtime_fd, const char *folder, int *ret_dir_fd)
+{
+	cleanup_fd int dir_fd = openat(runtime_fd, folder,
+				       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_fd int lock_fd = -1;
+	int rc = 0;
+
+	if (dir_fd < 0)
+		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? RUN_ALIVE : RUN_DEAD;
+	lock_fd = openat(dir_fd, "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	if (lock_fd >= 0)
+		rc = lock_file(lock_fd, LOCK_EX | LOCK_NB);
+	if (ret_dir_fd)
+		*ret_dir_fd = take_fd(&dir_fd);
+	return rc < 0 ? RUN_ALIVE : RUN_DEAD;
+}
+
+static int open_list(const struct state *state, DIR **ret_dir)
+{
+	int fd = openat(state->runtime_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	*ret_dir = fdopendir(fd);
+	if (*ret_dir)
+		return 0;
+	close(fd);
+	return -ENOMEM;
+}
+
+/* Under the exclusive lock: gives every dead run's folder its ".dead-" name. */
+static void mark_dead(const struct state *state, struct strlist *dead)
+{
+	const struct dirent *entry;
+	DIR *dir;
+
+	if (open_list(state, &dir) < 0)
+		return;
+	while ((entry = readdir(dir))) {
+		char marked[NAME_MAX + sizeof(DEAD_PREFIX)];
+
+		if (str_starts(entry->d_name, DEAD_PREFIX)) {
+			(void)!strlist_add(dead, entry->d_name);
+			continue;
+		}
+		if (entry->d_name[0] == '.' ||
+		    run_life(state->runtime_fd, entry->d_name, NULL) == RUN_ALIVE)
+			continue;
+		snprintf(marked, sizeof(marked), DEAD_PREFIX "%s", entry->d_name);
+		if (renameat(state->runtime_fd, entry->d_name, state->runtime_fd, marked) == 0)
+			(void)!strlist_add(dead, marked);
+		else
+			(void)!strlist_add(dead, entry->d_name);
+	}
+	closedir(dir);
+}
+
+void state_sweep(struct state *state, struct strlist *warnings)
+{
+	cleanup_with(strlist_clear) struct strlist dead = { 0 };
+
+	/* A run that is starting, or another sweep: the next one will do. */
+	if (lock_file(state->runtime_fd, LOCK_EX | LOCK_NB) < 0)
+		return;
+	mark_dead(state, &dead);
+	(void)!lock_file(state->runtime_fd, LOCK_UN);
+	for (size_t i = 0; i < dead.len; i++) {
+		int rc = remove_tree(state->runtime_fd, dead.items[i], 0);
+
+		if (rc < 0)
+			warn_removal(state, dead.items[i], rc, warnings);
+	}
+}
+
+void state_run_end(struct state *state, struct state_run *run, struct strlist *warnings)
+{
+	int rc = 0;
+
+	if (run->folder && run->lock_fd >= 0)
+		rc = remove_tree(state->runtime_fd, run->folder, 0);
+	if (rc < 0)
+		warn_removal(state, run->folder, rc, warnings);
+	run_clear(run);
+}
+
+int state_list(struct state *state, void (*each)(void *ctx, const char *folder, const char *info),
+	       void *ctx, struct err *err)
+{
+	const struct dirent *entry;
+	DIR *dir;
+	int rc = open_list(state, &dir);
+
+	if (rc < 0)
+		return err_sys(err, -rc, "%s", state->runtime_path);
+	while ((entry = readdir(dir))) {
+		cleanup_with(buf_clear) struct buf info = { 0 };
+		cleanup_fd int dir_fd = -1;
+
+		if (entry->d_name[0] == '.' ||
+		    run_life(state->runtime_fd, entry->d_name, &dir_fd) == RUN_DEAD || dir_fd < 0)
+			continue;
+		if (file_read(dir_fd, "info.json", INFO_MAX, &info, NULL) == 0 && info.data)
+			each(ctx, entry->d_name, info.data);
+	}
+	closedir(dir);
+	return 0;
+}
