@@ -12,34 +12,54 @@
 #include "base/err.h"
 #include "base/str.h"
 
+/* Zero-initialise; filled by image_find, emptied by image_clear. */
 struct image {
-	char *digest;     /* "sha256:<64 hex>", of the image's configuration, as Docker's image ID */
-	char *root_path;  /* absolute path of the unpacked root */
-	struct strlist argv; /* Entrypoint + Cmd */
+	char *digest;	 /* "sha256:<64 hex>", of the image's configuration, as Docker's image ID */
+	char *root_path; /* absolute path of the unpacked root */
+	struct strlist argv; /* Entrypoint + Cmd, never empty */
 	struct strlist env;  /* "NAME=value" */
-	char *workdir;    /* "/" when the image says nothing */
-	uint32_t uid, gid; /* USER, resolved: numeric as is, a name in the image's own passwd, opened
-	                    * inside the root */
-	bool knows_listen_fds; /* label bottle.listen-fds=1 */
-	bool knows_ready_fd;   /* label bottle.ready-fd=1 */
+	char *workdir;	     /* absolute; "/" when the image says nothing */
+	char *user;	     /* USER as the image wrote it; "" when it says nothing (then root) */
+	uint32_t uid,
+		gid; /* USER, resolved: numeric as is, a name in the image's own passwd, opened
+			    * inside the root */
+	bool knows_listen_fds;	  /* label bottle.listen-fds=1 */
+	bool knows_ready_fd;	  /* label bottle.ready-fd=1 */
+	struct strlist labels;	  /* "KEY=value", all of them */
+	uint64_t size_bytes;	  /* of the regular files, as unpacked */
+	uint64_t skipped_entries; /* devices, FIFOs and sockets that were left out */
+	int lock_fd; /* > 0: a shared flock that keeps `image remove` away until image_clear; held by
+		      * the open file, so it dies with the last process that has it. 0: none */
 };
 
+/* Frees the contents and gives the lock up. Safe on a zero-initialised image. */
 void image_clear(struct image *image);
 
-/* Imports an archive (path of a tar, of an OCI layout folder, or "-" for a tar on stdin) under
- * `tag` (NULL: the name inside the archive) into the store at `data_dir` (created). Atomic: another
- * import or a kill at any moment leaves a whole image or none. Digest → *ret_digest (owned). */
-int image_import(const char *data_dir, const char *archive, const char *tag, char **ret_digest,
-		 struct err *err) MUST_CHECK;
+/* The value of a label, borrowed from the image, or NULL. */
+const char *image_label(const struct image *image, const char *key);
 
-/* Finds an image by tag, "sha256:<hex>" or a unique hex prefix. -ENOENT with a sentence that says
- * how to import one. Cheap: this is on the start path of every run. */
+/* Imports an archive (path of a tar, of an OCI layout folder, or "-" for a tar on stdin) under
+ * `tag` (NULL: the name inside the archive) into the store at `data_dir` (absolute; created).
+ * Atomic: another import or a kill at any moment leaves a whole image or none, and what a killed
+ * import left behind is swept by the next. Digest → *ret_digest and the tag it now has → *ret_tag
+ * (both owned; ret_tag may be NULL). */
+int image_import(const char *data_dir, const char *archive, const char *tag, char **ret_digest,
+		 char **ret_tag, struct err *err) MUST_CHECK;
+
+/* Finds an image by tag ("name" means "name:latest"), "sha256:<hex>" or a unique hex prefix (≥ 6)
+ * and takes its shared lock. -ENOENT with a sentence that says how to import one. Cheap: this is on
+ * the start path of every run, and reads what the import had worked out. */
 int image_find(const char *data_dir, const char *name, struct image *ret_image,
 	       struct err *err) MUST_CHECK;
 
-/* Calls `each` for every tag; and removes one (the tree goes when its last tag does). */
-int image_list(const char *data_dir, void (*each)(void *ctx, const char *tag, const char *digest),
-	       void *ctx, struct err *err) MUST_CHECK;
+/* Calls `each` for every tag in order of name, then with tag NULL for images that have none.
+ * `image` is borrowed; of one that cannot be read only the digest is set. */
+int image_list(const char *data_dir,
+	       void (*each)(void *ctx, const char *tag, const struct image *image), void *ctx,
+	       struct err *err) MUST_CHECK;
+
+/* By tag: takes the tag away, and the tree with its last tag. By digest: the tree and all its tags.
+ * -EBUSY, and nothing has changed, while a run uses a tree that would go. */
 int image_remove(const char *data_dir, const char *name, struct err *err) MUST_CHECK;
 
 #endif

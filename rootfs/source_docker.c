@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * manifest.json, the older format of `docker save`: [{Config, RepoTags, Layers}], all of them names
+ * of members. Runs in: launcher (`bottle image import`).
+ *
+ * Config is named by its digest, which is checked. A layer is named by an id that is no digest of
+ * anything, so of layers only the diff_id that the configuration holds can be, and is, verified;
+ * where both are named blobs/sha256/<digest>, that digest is verified too. */
+#include "rootfs/source.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "rootfs/digest.h"
+#include "rootfs/store.h"
+
+#define BLOB_PREFIX "blobs/sha256/"
+
+/* The digest that a member's name states, or "". */
+static void hex_of_name(const char *name, char ret_hex[static SHA256_HEX_BYTES])
+{
+	const char *at = str_starts(name, BLOB_PREFIX) ? name + strlen(BLOB_PREFIX) : name;
+
+	*ret_hex = '\0';
+	if (strlen(at) < DIGEST_HEX_LEN || !digest_is_hex(at, DIGEST_HEX_LEN))
+		return;
+	if (at[DIGEST_HEX_LEN] && strcmp(at + DIGEST_HEX_LEN, ".json") != 0)
+		return;
+	memcpy(ret_hex, at, DIGEST_HEX_LEN);
+	ret_hex[DIGEST_HEX_LEN] = '\0';
+}
+
+static int take_member(const struct image_archive *archive, const json_t *name,
+		       struct descriptor *ret_descriptor, struct err *err)
+{
+	const char *text = json_string_value(name);
+
+	if (!text || !*text)
+		return err_set(err, EBADMSG, "%s: manifest.json: a Config or a layer is not a name",
+			       archive->path);
+	ret_descriptor->blob_name = strdup(text);
+	if (!ret_descriptor->blob_name)
+		return err_sys(err, ENOMEM, "%s", archive->path);
+	hex_of_name(text, ret_descriptor->hex);
+	return 0;
+}
+
+static bool has_name(const json_t *image, const char *wanted)
+{
+	cleanup_free char *full_wanted = NULL;
+	json_t *tag;
+	size_t i;
+
+	if (!wanted || store_tag_normalise(wanted, &full_wanted, NULL) < 0)
+		return false;
+	json_array_foreach(json_object_get(image, "RepoTags"), i, tag)
+	{
+		cleanup_free char *full = NULL;
+
+		if (json_is_string(tag) &&
+		    store_tag_normalise(json_string_value(tag), &full, NULL) == 0 &&
+		    strcmp(full, full_wanted) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int choose(const struct image_archive *archive, const json_t *images, const char *wanted,
+		  const json_t **ret_image, struct err *err)
+{
+	const json_t *image;
+	size_t i;
+
+	if (!json_is_array(images) || json_array_size(images) == 0)
+		return err_set(err, EBADMSG, "%s: manifest.json: not a list of images",
+			       archive->path);
+	json_array_foreach(images, i, image)
+	{
+		if (json_array_size(images) == 1 || has_name(image, wanted)) {
+			*ret_image = image;
+			return 0;
+		}
+	}
+	return err_set(
+		err, ENOENT,
+		"%s: holds %zu images; choose one with --tag NAME, with a name that is in it",
+		archive->path, json_array_size(images));
+}
+
+static int take_layers(const struct image_archive *archive, const json_t *layers,
+		       struct source *source, struct err *err)
+{
+	const json_t *layer;
+	size_t i;
+
+	if (!json_is_array(layers) || json_array_size(layers) == 0)
+		return err_set(err, EBADMSG, "%s: manifest.json: the image has no layers",
+			       archive->path);
+	json_array_foreach(layers, i, layer)
+	{
+		cleanup_with(descriptor_clear) struct descriptor descriptor = { 0 };
+
+		TRY(take_member(archive, layer, &descriptor, err));
+		if (!str_starts(descriptor.blob_name, BLOB_PREFIX))
+			*descriptor.hex = '\0';
+		TRY(source_add_layer(source, archive, &descriptor, err));
+	}
+	return 0;
+}
+
+int source_select_docker(const struct image_archive *archive, const char *wanted_name,
+			 struct source *ret_source, struct err *err)
+{
+	cleanup_with(source_clear) struct source source = { 0 };
+	cleanup_with(descriptor_clear) struct descriptor config = { 0 };
+	cleanup_with(source_json_free) json_t *images = NULL;
+	cleanup_with(buf_clear) struct buf text = { 0 };
+	struct descriptor manifest = { .blob_name = (char[]){ "manifest.json" } };
+	const json_t *image = NULL, *tag;
+
+	TRY(source_read(archive, &manifest, &text, err));
+	TRY(source_parse_json(archive, "manifest.json", &text, &images, err));
+	TRY(choose(archive, images, wanted_name, &image, err));
+	TRY(take_member(archive, json_object_get(image, "Config"), &config, err));
+	TRY(source_read(archive, &config, &source.config_json, err));
+	digest_of(source.config_json.data ? source.config_json.data : "", source.config_json.len,
+		  source.config_hex);
+	TRY(take_layers(archive, json_object_get(image, "Layers"), &source, err));
+	tag = json_array_get(json_object_get(image, "RepoTags"), 0);
+	if (json_is_string(tag)) {
+		source.name = strdup(json_string_value(tag));
+		if (!source.name)
+			return err_sys(err, ENOMEM, "%s", archive->path);
+	}
+	*ret_source = source;
+	source = (struct source){ 0 };
+	return 0;
+}
