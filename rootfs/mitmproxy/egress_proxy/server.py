@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start, listen, end.
+
+Runs in: the proxy process. Theory of operation, in this order: SIGHUP is held back; the environment
+is read and the tokens leave it; the process closes its memory to others; CA, trust and routes are
+read; the readers are replaced and then attacked with requests that must be refused; only then is
+the port opened, and READY=1 said when it accepts. Whatever fails before ends the process with
+one line on stderr.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from mitmproxy import options, version
+from mitmproxy.flow import Flow
+from mitmproxy.proxy import server as mitm_server
+
+from egress_proxy import settings as environment
+from egress_proxy import strict_http1, strict_http2, stream
+from egress_proxy.addon import Addon, Close
+from egress_proxy.audit import AuditLog
+from egress_proxy.leaf import BadCa, LeafStore, TrustStore
+from egress_proxy.routes import BadRoutes, parse_routes
+from egress_proxy.selftest import SelfTestFailed, attack_readers
+
+KNOWN_VERSIONS = ("8.1.1",)  # whose internals strict_http1 and stream replace
+RESOLVER_THREADS = 64  # getaddrinfo blocks: a dead name server delays only its own names
+EXIT_START = 78  # EX_CONFIG
+MAX_LOG_TEXT = 2000
+
+
+class CannotStart(Exception):
+    pass
+
+
+def log(message):
+    """A line on stderr. What mitmproxy says can hold bytes from outside."""
+    text = str(message)[:MAX_LOG_TEXT].encode("unicode_escape").decode("ascii")
+    print(f"egress-proxy: {text}", file=sys.stderr, flush=True)
+
+
+class Handler(mitm_server.LiveConnectionHandler):
+    """One client connection of mitmproxy's core, with our addon as the only one."""
+
+    def __init__(self, reader, writer, opts, addon):
+        super().__init__(reader, writer, opts)
+        self.addon = addon
+
+    async def handle_hook(self, hook):
+        with self.timeout_watchdog.disarm():
+            (data,) = hook.args()
+            if handle := getattr(self.addon, hook.name, None):
+                try:
+                    handle(data)
+                except Exception as err:  # noqa: BLE001 - whatever it is, nothing may pass
+                    self.fail_closed(hook, data, err)
+
+    def fail_closed(self, hook, data, err):
+        where = err.__traceback__
+        while where.tb_next:
+            where = where.tb_next
+        at = f"{os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno}"
+        log(f"{hook.name}: {type(err).__name__} at {at}")
+        if isinstance(data, Flow):
+            if data.killable:
+                data.kill()
+        elif hook.name == "next_layer":
+            data.layer = Close(data.context)
+        elif hook.name == "server_connect":
+            data.server.error = "refused: internal error"
+        elif hook.name.startswith("tls_start"):
+            data.ssl_conn = None
+
+    def log(self, message, level="info"):
+        if level == "error":
+            log(message)
+
+
+def make_options(settings):
+    """Only what the proxy core asks for. The addons that would declare the rest do not run."""
+    opts = options.Options()
+    for name, kind, value in (
+        ("connection_strategy", str, "lazy"),
+        ("validate_inbound_headers", bool, True),
+        ("normalize_outbound_headers", bool, True),
+        ("keep_host_header", bool, True),
+        ("proxy_debug", bool, False),
+        ("stream_large_bodies", str, ""),
+        ("body_size_limit", str, ""),
+    ):
+        opts.add_option(name, kind, value, name)
+    opts.update(rawtcp=False, http2=True, websocket=True, upstream_cert=False)
+    if upstream := settings.upstream:
+        host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
+        opts.update(mode=f"upstream:{upstream.scheme}://{host}:{upstream.port}")
+    return opts
+
+
+def make_addon(settings):
+    try:
+        with open(settings.ca_path, "rb") as file:
+            leaves = LeafStore(file.read())
+        upstream_ca = settings.upstream.ca if settings.upstream else None
+        trust = TrustStore(settings.trust_store, settings.extra_ca, upstream_ca)
+        with open(settings.routes_path, "rb") as file:
+            routes = parse_routes(file.read())
+    except OSError as err:
+        raise CannotStart(f"{err.filename}: {err.strerror}") from None
+    except BadCa as err:
+        raise CannotStart(f"CA: {err}") from None
+    except BadRoutes as err:
+        raise CannotStart(f"{settings.routes_path}: {err}") from None
+    return Addon(settings, routes, leaves, trust, AuditLog(settings.audit_fd))
+
+
+def install(addon):
+    if version.VERSION not in KNOWN_VERSIONS:
+        raise CannotStart(f"mitmproxy {version.VERSION} is not one of {', '.join(KNOWN_VERSIONS)}")
+    strict_http1.install(addon.refused)
+    strict_http2.install()
+    stream.install(addon.upstream_failed)
+
+
+def say_ready(fd):
+    if fd is None:
+        return
+    try:
+        os.write(fd, b"READY=1\n")
+        if fd > 2:
+            os.close(fd)
+    except OSError as err:
+        raise CannotStart(f"EGRESS_PROXY_READY_FD: {err.strerror}") from None
+
+
+async def serve(settings, addon):
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(RESOLVER_THREADS, "resolver"))
+    opts = make_options(settings)
+    ended = asyncio.Event()
+
+    def end():
+        addon.finish()
+        os._exit(0)
+
+    async def accepted(reader, writer):
+        await Handler(reader, writer, opts, addon).handle_client()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    loop.add_signal_handler(signal.SIGHUP, addon.reload)
+    try:
+        await asyncio.start_server(accepted, settings.listen_host, settings.port, backlog=1024)
+    except OSError as err:
+        raise CannotStart(f"port {settings.port}: {err.strerror}") from None
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    say_ready(settings.ready_fd)
+    await ended.wait()
+
+
+def main():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        settings = environment.read_settings(os.environ)
+        environment.close_memory()
+        addon = make_addon(settings)
+        install(addon)
+        attack_readers()
+        asyncio.run(serve(settings, addon))
+    except (CannotStart, environment.BadSetting, SelfTestFailed) as err:
+        log(err)
+        return EXIT_START
+    return 0
