@@ -4,9 +4,6 @@
  *
  * Runs in: every process of a bottle but the launcher, last of all its losses of power. Power: none
  * is needed but no_new_privs.
- *
- * `refuse` is loaded before `allow`: the kernel takes the stricter verdict of the two, and most roles
- * may not call seccomp(2) once `allow` holds.
  */
 #include "runtime/seccomp.h"
 
@@ -103,27 +100,20 @@ static const char *const role_names[] = {
 	[SECCOMP_INIT] = "init",	 [SECCOMP_REAPER] = "reaper",
 };
 _Static_assert(sizeof(role_names) / sizeof(role_names[0]) == SECCOMP_ROLE_COUNT, "one name each");
-_Static_assert(sizeof(seccomp_allow) / sizeof(seccomp_allow[0]) == SECCOMP_ROLE_COUNT &&
-		       sizeof(seccomp_refuse) / sizeof(seccomp_refuse[0]) == SECCOMP_ROLE_COUNT,
-	       "two programs each");
+_Static_assert(sizeof(seccomp_filters) / sizeof(seccomp_filters[0]) == SECCOMP_ROLE_COUNT,
+	       "one filter each");
 
 const char *seccomp_role_name(enum seccomp_role role)
 {
 	return role_names[role];
 }
 
-static int install(enum seccomp_role role, const struct sock_fprog *program, struct err *err)
+int seccomp_load(enum seccomp_role role, struct err *err)
 {
-	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program) < 0)
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &seccomp_filters[role]) < 0)
 		return err_sys(err, errno, "cannot install the system-call filter of the %s",
 			       role_names[role]);
 	return 0;
-}
-
-int seccomp_load(enum seccomp_role role, struct err *err)
-{
-	TRY(install(role, &seccomp_refuse[role], err));
-	return install(role, &seccomp_allow[role], err);
 }
 
 static int prove_one(enum seccomp_role role, const struct attempt *a, struct err *err)

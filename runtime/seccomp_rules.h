@@ -3,8 +3,8 @@
  * The system calls each role may make, as tables. Read by runtime/gen/seccomp_gen.c when bottle is
  * built; nothing of this is in the program but the filters that come of it.
  *
- * A role's filter is two programs, since the kernel takes the stricter verdict of the two and
- * libseccomp cannot say "all but these arguments" in one:
+ * A role's filter is made of two, joined so that the stricter verdict counts, since libseccomp
+ * cannot say "all but these arguments" in an allowlist:
  *
  *   allow    default ENOSYS; its groups of names and its argument rules are allowed, and the names in
  *            `known_bad` that no group of the role names get EPERM
