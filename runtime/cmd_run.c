@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `bottle run`, up to the plan: options, manifest, plan, and with --dry-run its print. Nothing has
+ * changed when run_plan() takes over. Runs in: launcher.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "runtime/commands.h"
+#include "runtime/manifest_load.h"
+#include "runtime/plan.h"
+#include "runtime/run.h"
+
+static int make_plan(struct plan *plan, const struct run_options *options, struct err *err)
+{
+	cleanup_with(state_clear) struct state state;
+	cleanup_with(manifest_clear) struct manifest manifest;
+	struct plan_dirs dirs;
+
+	state_init(&state);
+	manifest_init(&manifest);
+	TRY(state_paths(&state, err));
+	TRY(manifest_load(&manifest, options->file, options->allow.len > 0, &state, err));
+	TRY(manifest_apply_overrides(&manifest, getenv("BOTTLE_EGRESS_PROXY_IMAGE"),
+				     getenv("BOTTLE_EGRESS_PROXY_PORT"), err));
+	dirs = (struct plan_dirs){ state.data_path, state.state_path, state.runtime_path };
+	return plan_make(plan, &manifest, options, &dirs, err);
+}
+
+static int planned(const struct run_options *options, struct timings *timings)
+{
+	cleanup_with(plan_clear) struct plan plan = { 0 };
+	struct err err = { 0 };
+	int rc = make_plan(&plan, options, &err);
+
+	if (rc < 0) {
+		log_error("%s", err.text[0] ? err.text : "out of memory");
+		return EXIT_BOTTLE_FAILED;
+	}
+	timing_mark(timings, TIMING_PLANNED);
+	if (options->dry_run)
+		return plan_print(&plan, options->json, stdout) < 0 ? EXIT_BOTTLE_FAILED : 0;
+	return run_plan(&plan, timings);
+}
+
+int cmd_run(int argc, char **argv)
+{
+	cleanup_with(run_options_clear) struct run_options options = { 0 };
+	struct timings timings;
+	struct err err = { 0 };
+
+	timing_start(&timings);
+	if (run_options_parse(argc, argv, &options, &err) < 0) {
+		log_error("%s", err.text);
+		return EXIT_BOTTLE_FAILED;
+	}
+	if (options.help) {
+		cleanup_with(buf_clear) struct buf text = { 0 };
+
+		run_options_help(&text);
+		fputs(text.data ? text.data : "", stdout);
+		return 0;
+	}
+	return planned(&options, &timings);
+}

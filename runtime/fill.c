@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * CA, routes and trust stores: made by the launcher, written through descriptors into files that lie
+ * on a ramfs (secrets) or tmpfs inside the bottle. No name, no path and no disk is involved.
+ *
+ * Runs in: launcher. Holds: the CA key and the tokens, both in the locked mapping.
+ */
+#include "runtime/fill.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "ca/bundle.h"
+#include "ca/mint.h"
+
+enum { CA_SECRET_MAX = 8192, CA_LIFETIME_S = 7 * 24 * 3600 };
+
+int material_make(struct material *material, struct session *session, struct err *err)
+{
+	const struct plan *plan = session->plan;
+	char common_name[64];
+	struct ca_request request = { .common_name = common_name,
+				      .key_type = plan->ca_key,
+				      .now = time(NULL),
+				      .lifetime_s = CA_LIFETIME_S };
+
+	snprintf(common_name, sizeof(common_name), "bottle %s CA", plan->name);
+	material->ca_secret = secrets_alloc(&session->secrets, CA_SECRET_MAX);
+	if (!material->ca_secret)
+		return err_set(err, ENOMEM, "no room for the CA's key beside the tokens");
+	TRY(ca_mint(&request, material->ca_secret, CA_SECRET_MAX, &material->ca_secret_len,
+		    &material->ca_cert, err));
+	TRY(ca_bundle_render(ca_host_bundle_path(), material->ca_cert.data, &material->ca_bundle,
+			     err));
+	return ca_truststore_render(material->ca_cert.data, &material->truststore, err);
+}
+
+void material_clear(struct material *material)
+{
+	buf_clear(&material->ca_cert);
+	buf_clear(&material->ca_bundle);
+	buf_clear(&material->truststore);
+}
+
+struct content {
+	const char *bytes;
+	size_t len;
+};
+
+static struct content content_of(const struct material *m, const struct plan *plan, int which)
+{
+	switch ((enum plan_content)which) {
+	case PLAN_CA_SECRET:
+		return (struct content){ m->ca_secret, m->ca_secret_len };
+	case PLAN_ROUTES:
+		return (struct content){ plan->routes_yaml.data, plan->routes_yaml.len };
+	case PLAN_UPSTREAM_CA:
+		return (struct content){ plan->upstream_ca.data, plan->upstream_ca.len };
+	case PLAN_EXTRA_CA:
+		return (struct content){ plan->extra_ca.data, plan->extra_ca.len };
+	case PLAN_CA_CERT:
+		return (struct content){ m->ca_cert.data, m->ca_cert.len };
+	case PLAN_CA_BUNDLE:
+		return (struct content){ m->ca_bundle.data, m->ca_bundle.len };
+	case PLAN_TRUSTSTORE:
+		return (struct content){ m->truststore.data, m->truststore.len };
+	}
+	return (struct content){ NULL, 0 };
+}
+
+int material_fill(const struct material *material, struct session *session, enum role role,
+		  struct err *err)
+{
+	const struct plan *plan = session->plan;
+	const struct mount_list *list = role == ROLE_PROXY ? &plan->proxy.mounts
+							   : &plan->agent.mounts;
+	struct mount_result *files = &session->files[role];
+	size_t next = 0;
+
+	for (size_t i = 0; i < list->len; i++) {
+		struct content content;
+		int rc;
+
+		if (list->ops[i].kind != MOUNT_HANDED)
+			continue;
+		if (next == files->handed_count)
+			return err_set(err, EPROTO, "fewer files came up than the plan has");
+		content = content_of(material, plan, list->ops[i].content);
+		rc = fd_write_all(files->handed_fds[next], content.bytes, content.len);
+		if (rc < 0)
+			return err_sys(err, -rc, "fill %s", list->ops[i].at);
+		close(files->handed_fds[next++]);
+		files->handed_fds[next - 1] = -1;
+	}
+	files->handed_count = 0;
+	return 0;
+}
+
+/* One datagram: the message, then each "NAME=value" with its NUL, gathered from where it stands, so
+ * that no second copy of a token is made in this process. */
+int material_send_tokens(struct session *session, struct err *err)
+{
+	enum { SLOT_MAX = 256 };
+	const struct plan *plan = session->plan;
+	struct wire_msg msg = { .type = WIRE_GO };
+	char names[SLOT_MAX][32];
+	struct iovec parts[1 + 2 * SLOT_MAX] = { { &msg, sizeof(msg) } };
+	struct msghdr header = { .msg_iov = parts, .msg_iovlen = 1 };
+
+	if (plan->token_refs.len > SLOT_MAX)
+		return err_set(err, E2BIG, "%zu tokens; at most %d fit", plan->token_refs.len,
+			       SLOT_MAX);
+	for (size_t i = 0; i < plan->token_refs.len; i++) {
+		size_t len = 0;
+		const char *value = secrets_get(&session->secrets, plan->token_refs.items[i], &len);
+		int name_len = snprintf(names[i], sizeof(names[i]), "EGRESS_PROXY_TOKEN_%zu=", i);
+
+		if (!value)
+			return err_set(err, ENOKEY, "the token of %s is gone",
+				       plan->token_refs.items[i]);
+		parts[header.msg_iovlen++] = (struct iovec){ names[i], (size_t)name_len };
+		parts[header.msg_iovlen++] = (struct iovec){ (char *)(uintptr_t)value, len + 1 };
+	}
+	if (sendmsg(session->launch.go[ROLE_PROXY][0], &header, MSG_NOSIGNAL) < 0)
+		return err_sys(err, errno, "send the proxy its go");
+	return 0;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The end of a run; see finish.h. Runs in: launcher. */
+#include "runtime/finish.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "runtime/commands.h"
+
+int finish_status(const struct session *s)
+{
+	int status = s->status[ROLE_AGENT];
+
+	if (s->exec_errno[ROLE_AGENT])
+		return s->exec_errno[ROLE_AGENT] == ENOENT || s->exec_errno[ROLE_AGENT] == ENOTDIR
+			       ? EXIT_NOT_FOUND
+			       : EXIT_NOT_EXECUTABLE;
+	if (WIFSIGNALED(status))
+		return 128 + WTERMSIG(status);
+	if (WEXITSTATUS(status) == 0 && s->plan->fail_on_denied &&
+	    (s->audit.denied || s->audit.lost))
+		return EXIT_DENIED;
+	return WEXITSTATUS(status);
+}
+
+/* Which of the host's refusals a step stands for. */
+static enum host_step host_step_of(const struct session *s)
+{
+	static const struct {
+		const char *step;
+		const char *word; /* in the sentence, or NULL */
+		enum host_step host_step;
+	} table[] = {
+		{ "ids", NULL, HOST_STEP_IDMAP },
+		{ "network", NULL, HOST_STEP_NETLINK },
+		{ "namespaces", NULL, HOST_STEP_NAMESPACES },
+		{ "proxy-root", "proc", HOST_STEP_PROC },
+		{ "agent-root", "proc", HOST_STEP_PROC },
+		{ "proxy-root", NULL, HOST_STEP_MOUNT },
+		{ "agent-root", NULL, HOST_STEP_MOUNT },
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (strcmp(s->failed_step, table[i].step) == 0 &&
+		    (!table[i].word || strstr(s->failed_err.text, table[i].word)))
+			return table[i].host_step;
+	return HOST_STEP_COUNT;
+}
+
+int finish_failed(const struct session *s, int rc, const struct err *err)
+{
+	struct err full = *err;
+	enum host_step host_step = host_step_of(s);
+
+	if (s->signalled && !s->failure)
+		return 128 + s->signalled;
+	if (s->failure && host_step != HOST_STEP_COUNT)
+		(void)host_explain(host_step, -rc, &full);
+	log_error("%s", full.text[0] ? full.text : strerror(-rc));
+	return EXIT_BOTTLE_FAILED;
+}
+
+/* Where the host has it, by the PATH that the agent was given; NULL when nowhere. */
+static char *find_on_host(const struct plan_role *agent)
+{
+	const char *command = agent->argv.items[0];
+	const char *path = NULL;
+	char *save = NULL;
+	cleanup_free char *dirs = NULL;
+
+	if (strchr(command, '/'))
+		return access(command, F_OK) == 0 ? realpath(command, NULL) : NULL;
+	for (size_t i = 0; i < agent->env.len; i++)
+		if (str_starts(agent->env.items[i], "PATH="))
+			path = agent->env.items[i] + 5;
+	dirs = strdup(path ? path : "");
+	for (char *dir = dirs ? strtok_r(dirs, ":", &save) : NULL; dir;
+	     dir = strtok_r(NULL, ":", &save)) {
+		cleanup_free char *candidate = str_printf("%s/%s", dir, command);
+
+		if (candidate && access(candidate, X_OK) == 0)
+			return take_ptr(candidate);
+	}
+	return NULL;
+}
+
+static bool is_shown(const struct plan *plan, const char *path)
+{
+	for (size_t i = 0; i < plan->agent.mounts.len; i++) {
+		const struct mount_op *op = &plan->agent.mounts.ops[i];
+		size_t len = op->at ? strlen(op->at) : 0;
+
+		if (op->kind == MOUNT_BIND && strncmp(path, op->at, len) == 0 &&
+		    (path[len] == '/' || path[len] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+void finish_explain_exec(const struct session *s)
+{
+	const char *command = s->plan->agent.argv.items[0];
+	int code = s->exec_errno[ROLE_AGENT];
+	cleanup_free char *found = code == ENOENT ? find_on_host(&s->plan->agent) : NULL;
+	cleanup_free char *real = found ? realpath(found, NULL) : NULL;
+	char *slash;
+
+	if (code != ENOENT) {
+		log_error("%s: cannot be executed inside: %s", command, strerror(code));
+		return;
+	}
+	if (!found || !real) {
+		log_error("%s: not found, neither inside nor on this host's PATH", command);
+		return;
+	}
+	if (is_shown(s->plan, found) && is_shown(s->plan, real)) {
+		log_error("%s: %s is there, but the interpreter that it names is not found inside",
+			  command, found);
+		return;
+	}
+	slash = strrchr(real, '/');
+	*slash = '\0';
+	log_error("%s: not found inside; on this host it is %s. To show it: --read-only %s (in the "
+		  "manifest: agent.read_only: [\"%s\"])",
+		  command, found, *real ? real : "/", *real ? real : "/");
+}
+
+/* What was not there at the start could not be made read-only; if it is there now, say so. */
+static void report_guarded(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->guarded.len; i++) {
+		struct stat st;
+
+		if (plan->guarded.items[i][0] == '?' && lstat(plan->guarded.items[i] + 1, &st) == 0)
+			log_warning("%s was made inside the bottle; look at it before one of your "
+				    "tools obeys it",
+				    plan->guarded.items[i] + 1);
+	}
+}
+
+void finish_report(const struct session *s)
+{
+	char line[2048];
+
+	if (s->plan->quiet)
+		return;
+	report_guarded(s->plan);
+	if (s->audit.lost)
+		log_warning("%llu audit records were lost", (unsigned long long)s->audit.lost);
+	if (audit_summary_line(&s->audit, line, sizeof(line)))
+		log_note("%s", line);
+}

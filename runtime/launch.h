@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the launcher made before it forked init: channels and pipes, and the plan. Every process of a
+ * bottle is a fork of the launcher's image of that moment (before there is a key, without the mapping
+ * that holds the tokens), picks what is its own from here, and closes all else.
+ */
+#ifndef RUNTIME_LAUNCH_H
+#define RUNTIME_LAUNCH_H
+
+#include <stdnoreturn.h>
+
+#include "runtime/plan.h"
+#include "runtime/stdio.h"
+
+enum role { ROLE_PROXY, ROLE_AGENT, ROLE_COUNT };
+
+struct launch {
+	const struct plan *plan;
+	const struct stdio_plan *stdio;
+	int relay_fds[3]; /* the agent's ends (struct relay) */
+	int launcher_pidfd;
+	int init_ctl[2];	/* [0] the launcher's, [1] init's; so below */
+	int ctl[ROLE_COUNT][2]; /* the reaper's */
+	int go[ROLE_COUNT][2];	/* its child's; closed by the exec, which tells the launcher */
+	int out[2];		/* pipe: what the proxy prints */
+	int audit[2];		/* pipe: its audit lines */
+	int ready[2];		/* pipe: READY=1 */
+};
+
+/* The fixed descriptors of the proxy image's contract. */
+enum { PROXY_AUDIT_FD = 3, PROXY_READY_FD = 4, PROXY_LISTEN_FD = 3 };
+
+/* Bodies of processes; they never return. */
+noreturn void init_main(const struct launch *launch);
+
+/* In init: forks the reaper of a role into its own pid, mount, ipc and uts namespace. `netns_fd` is
+ * entered first when it is not -1; `listen_fd` is the proxy's listener or -1. */
+int reaper_fork(const struct launch *launch, enum role role, int netns_fd, int listen_fd,
+		struct err *err) MUST_CHECK;
+
+/* In a reaper's child: become the program. Report on go[role][1] and never return. */
+struct role_context {
+	int proc_fd;   /* this pid namespace's /proc, unmasked */
+	int pty_fd;    /* agent: the slave, or -1 */
+	int listen_fd; /* proxy: its listener, or -1 */
+};
+noreturn void role_proxy_main(const struct launch *launch, const struct role_context *context);
+noreturn void role_agent_main(const struct launch *launch, const struct role_context *context);
+
+/* Shared by the two: opens what the role may write, for Landlock; at most max. */
+int role_open_writable(const struct strlist *paths, int *ret_fds, size_t max, size_t *ret_count,
+		       struct err *err) MUST_CHECK;
+/* Default dispositions, nothing blocked. */
+void role_reset_signals(void);
+
+#endif

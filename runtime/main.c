@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The table of subcommands. Runs in: launcher. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "rootfs/image.h"
+#include "runtime/cmd_doctor.h"
+#include "runtime/cmd_image.h"
+#include "runtime/commands.h"
+#include "runtime/options.h"
+
+#define BOTTLE_VERSION "0.1.0"
+
+static int cmd_version(int argc, char **argv);
+static int cmd_help(int argc, char **argv);
+
+static const struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *usage;
+	const char *help;
+} commands[] = {
+	{ "run", cmd_run, "run [OPTION]... [--] COMMAND...", "run a command in a bottle" },
+	{ "trust", cmd_trust, "trust [FILE]", "show a manifest and accept it as it is" },
+	{ "image", cmd_image, "image import|list|remove", "proxy images" },
+	{ "doctor", cmd_doctor, "doctor [--json]", "what this host can do, tried" },
+	{ "version", cmd_version, "version", "print the version" },
+	{ "help", cmd_help, "help [COMMAND]", "print this help, or a command's" },
+};
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+
+static int cmd_version(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	printf("bottle %s\n", BOTTLE_VERSION);
+	return 0;
+}
+
+static void usage(FILE *out)
+{
+	fputs("usage: bottle COMMAND ...\n\n", out);
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		fprintf(out, "  %-34s %s\n", commands[i].usage, commands[i].help);
+	fputs("\nbottle(1) and bottle.yaml(5) have the rest.\n", out);
+}
+
+static int cmd_help(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "run") == 0) {
+		struct buf text = { 0 };
+
+		run_options_help(&text);
+		fputs(text.data ? text.data : "", stdout);
+		buf_clear(&text);
+		return 0;
+	}
+	for (size_t i = 0; argc > 1 && i < COMMAND_COUNT; i++)
+		if (strcmp(argv[1], commands[i].name) == 0) {
+			printf("usage: bottle %s\n\n%s\n", commands[i].usage, commands[i].help);
+			return 0;
+		}
+	usage(stdout);
+	return 0;
+}
+
+static int unknown_command(const char *word)
+{
+	const char *names[COMMAND_COUNT + 1] = { NULL };
+	const char *nearest;
+
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		names[i] = commands[i].name;
+	nearest = str_nearest(word, names);
+	if (nearest)
+		log_error("%s: unknown command (did you mean '%s'?)", word, nearest);
+	else
+		log_error("%s: unknown command; 'bottle help' lists them", word);
+	return EXIT_BOTTLE_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+	/* Whatever the caller left open must not reach anything that is forked from here. */
+	if (fd_all_cloexec() < 0) {
+		log_error("close_range: this kernel is older than 5.15, which bottle needs");
+		return EXIT_BOTTLE_FAILED;
+	}
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_BOTTLE_FAILED;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return cmd_help(argc - 1, argv + 1);
+	if (strcmp(argv[1], "--version") == 0)
+		return cmd_version(argc - 1, argv + 1);
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	return unknown_command(argv[1]);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Which manifest counts, and reading it. */
+#ifndef RUNTIME_MANIFEST_LOAD_H
+#define RUNTIME_MANIFEST_LOAD_H
+
+#include "config/manifest.h"
+#include "runtime/state.h"
+
+/* Without a file named and with `no_file` (routes came from --allow) nothing is read; else `named`, else
+ * ./bottle.yaml if its digest was accepted, else ~/.config/bottle/bottle.yaml. `m` is initialised. */
+int manifest_load(struct manifest *m, const char *named, bool no_file, const struct state *state,
+		  struct err *err) MUST_CHECK;
+
+/* Opens ./bottle.yaml or the file named for `bottle trust`: its real path and its bytes. */
+int manifest_read_found(const char *name, char **ret_path, struct buf *ret_text,
+			struct err *err) MUST_CHECK;
+
+#endif

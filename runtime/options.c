@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The options of `bottle run`; see options.h. Runs in: launcher, before anything has changed. */
+#include "runtime/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <string.h>
+
+static const struct option_entry {
+	const char *name;
+	char letter;
+	const char *argument;
+	const char *help;
+} option_table[] = {
+#define X(id, name, letter, argument, help) [RUN_OPT_##id] = { name, letter, argument, help },
+	RUN_OPTIONS(X)
+#undef X
+};
+_Static_assert(sizeof(option_table) / sizeof(option_table[0]) == RUN_OPT_COUNT,
+	       "one entry per option");
+
+enum { OPTION_BASE = 1000 }; /* getopt_long's values, clear of every letter */
+
+static int take(struct run_options *o, enum run_option which, char *value, struct err *err)
+{
+	switch (which) {
+	case RUN_OPT_FILE:
+		o->file = value;
+		return 0;
+	case RUN_OPT_ALLOW:
+		return strlist_add(&o->allow, value);
+	case RUN_OPT_AUTH:
+		return strlist_add(&o->auth, value);
+	case RUN_OPT_NAME:
+		o->name = value;
+		return 0;
+	case RUN_OPT_WORKDIR:
+		o->workdir = value;
+		return 0;
+	case RUN_OPT_ENV:
+		return strlist_add(&o->env, value);
+	case RUN_OPT_PASS_ENV:
+		return strlist_add(&o->pass_env, value);
+	case RUN_OPT_READ_ONLY:
+		return strlist_add(&o->read_only, value);
+	case RUN_OPT_READ_WRITE:
+		return strlist_add(&o->read_write, value);
+	case RUN_OPT_IDMAP:
+		o->idmap = value;
+		return 0;
+	case RUN_OPT_CA_KEY:
+		o->ca_rsa = strcmp(value, "rsa2048") == 0;
+		if (o->ca_rsa || strcmp(value, "p256") == 0)
+			return 0;
+		return err_set(err, EINVAL, "--ca-key %s: unknown key type; use p256 or rsa2048",
+			       value);
+	case RUN_OPT_DRY_RUN:
+		o->dry_run = true;
+		return 0;
+	case RUN_OPT_JSON:
+		o->json = true;
+		return 0;
+	case RUN_OPT_FAIL_ON_DENIED:
+		o->fail_on_denied = true;
+		return 0;
+	case RUN_OPT_TIMINGS:
+		o->timings = true;
+		return 0;
+	case RUN_OPT_QUIET:
+		o->quiet = true;
+		return 0;
+	case RUN_OPT_HELP:
+		o->help = true;
+		return 0;
+	case RUN_OPT_COUNT:
+		break;
+	}
+	return -EINVAL;
+}
+
+static int unknown_option(const char *word, struct err *err)
+{
+	const char *names[RUN_OPT_COUNT + 1] = { NULL };
+	const char *nearest;
+
+	for (size_t i = 0; i < RUN_OPT_COUNT; i++)
+		names[i] = option_table[i].name;
+	nearest = str_starts(word, "--") ? str_nearest(word + 2, names) : NULL;
+	if (nearest)
+		return err_set(err, EINVAL, "%s: unknown option (did you mean --%s?)", word,
+			       nearest);
+	return err_set(err, EINVAL, "%s: unknown option; 'bottle help run' lists them", word);
+}
+
+static enum run_option option_of(int value)
+{
+	for (size_t i = 0; i < RUN_OPT_COUNT; i++)
+		if (value == OPTION_BASE + (int)i || value == option_table[i].letter)
+			return (enum run_option)i;
+	return RUN_OPT_COUNT;
+}
+
+int run_options_parse(int argc, char **argv, struct run_options *ret_options, struct err *err)
+{
+	struct option longs[RUN_OPT_COUNT + 1] = { { 0 } };
+	int value;
+
+	for (int i = 0; i < RUN_OPT_COUNT; i++)
+		longs[i] = (struct option){ option_table[i].name,
+					    option_table[i].argument ? required_argument
+								     : no_argument,
+					    NULL, OPTION_BASE + i };
+	optind = 1;
+	while ((value = getopt_long(argc, argv, "+:f:qh", longs, NULL)) >= 0) {
+		if (value == ':')
+			return err_set(err, EINVAL, "%s: needs an argument", argv[optind - 1]);
+		if (value == '?')
+			return unknown_option(argv[optind - 1], err);
+		TRY(take(ret_options, option_of(value), optarg, err));
+	}
+	if (ret_options->json && !ret_options->dry_run)
+		return err_set(err, EINVAL, "--json: only with --dry-run");
+	ret_options->command = argv + optind;
+	return 0;
+}
+
+void run_options_clear(struct run_options *options)
+{
+	strlist_clear(&options->allow);
+	strlist_clear(&options->auth);
+	strlist_clear(&options->env);
+	strlist_clear(&options->pass_env);
+	strlist_clear(&options->read_only);
+	strlist_clear(&options->read_write);
+}
+
+void run_options_help(struct buf *ret_text)
+{
+	buf_puts(ret_text,
+		 "usage: bottle run [OPTION]... [--] COMMAND [ARGUMENT]...\n\n"
+		 "Runs COMMAND in a bottle: it reaches what its routes allow, and nothing else.\n"
+		 "Without -f and --allow: ./bottle.yaml if 'bottle trust' accepted it, else\n"
+		 "~/.config/bottle/bottle.yaml.\n\n");
+	for (size_t i = 0; i < RUN_OPT_COUNT; i++) {
+		const struct option_entry *o = &option_table[i];
+		struct buf left = { 0 };
+
+		if (o->letter)
+			buf_printf(&left, "-%c, ", o->letter);
+		buf_printf(&left, "--%s%s%s", o->name, o->argument ? " " : "",
+			   o->argument ? o->argument : "");
+		buf_printf(ret_text, "  %-34s %s\n", left.data ? left.data : "", o->help);
+		buf_clear(&left);
+	}
+	buf_puts(ret_text,
+		 "\nExit status: the command's own; 128+n when a signal ended it; 127 not found;\n"
+		 "126 not executable; 125 bottle itself failed; 123 with --fail-on-denied.\n");
+}

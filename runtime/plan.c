@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The plan of one run; see plan.h. Runs in: launcher, before anything has changed. */
+#include "runtime/plan.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "ca/bundle.h"
+
+int plan_warn(struct plan *plan, const char *fmt, ...)
+{
+	char *text = NULL;
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (rc < 0)
+		return -ENOMEM;
+	rc = strlist_add(&plan->warnings, text);
+	free(text);
+	return rc;
+}
+
+/* The manifest's name, else one made of the work folder's: a log under a name that says whose. */
+static int choose_name(struct plan *plan, const struct run_options *options, const char *folder,
+		       struct err *err)
+{
+	const char *base = strrchr(folder, '/');
+	char name[42] = "bottle";
+	size_t len = 0;
+
+	if (options->name || plan->manifest.name) {
+		const char *given = options->name ? options->name : plan->manifest.name;
+
+		if (strlen(given) > 41 || !strlen(given) || given[0] == '-' ||
+		    strspn(given, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(given))
+			return err_set(err, EINVAL, "--name %s: a name is [a-z0-9][a-z0-9-]{0,40}",
+				       given);
+		plan->name = strdup(given);
+		return plan->name ? 0 : -ENOMEM;
+	}
+	for (const char *c = base ? base + 1 : folder; *c && len + 1 < sizeof(name); c++) {
+		char lower = (char)tolower((unsigned char)*c);
+
+		if (isalnum((unsigned char)lower) && (unsigned char)lower < 0x80)
+			name[len++] = lower;
+		else if (len && name[len - 1] != '-')
+			name[len++] = '-';
+	}
+	if (len)
+		name[len] = '\0';
+	plan->name = strdup(name);
+	return plan->name ? 0 : -ENOMEM;
+}
+
+static int apply_options(struct plan *plan, const struct run_options *o, struct err *err)
+{
+	struct manifest *m = &plan->manifest;
+
+	for (size_t i = 0; i < o->allow.len; i++)
+		TRY(manifest_add_allow(m, o->allow.items[i], err));
+	for (size_t i = 0; i < o->auth.len; i++)
+		TRY(manifest_add_auth(m, o->auth.items[i], err));
+	for (size_t i = 0; i < o->env.len; i++) {
+		if (!strchr(o->env.items[i], '=') || o->env.items[i][0] == '=')
+			return err_set(err, EINVAL, "--env %s: must be NAME=VALUE",
+				       o->env.items[i]);
+		TRY(strlist_add(&m->agent.env, o->env.items[i]));
+	}
+	for (size_t i = 0; i < o->pass_env.len; i++)
+		TRY(strlist_add(&m->agent.pass_env, o->pass_env.items[i]));
+	for (size_t i = 0; i < o->read_only.len; i++)
+		TRY(strlist_add(&m->agent.read_only, o->read_only.items[i]));
+	for (size_t i = 0; i < o->read_write.len; i++)
+		TRY(strlist_add(&m->agent.read_write, o->read_write.items[i]));
+	if (o->idmap && strcmp(o->idmap, "single") == 0)
+		m->idmap = IDMAP_SINGLE;
+	else if (o->idmap && strcmp(o->idmap, "subid") == 0)
+		m->idmap = IDMAP_SUBID;
+	else if (o->idmap && strcmp(o->idmap, "auto") == 0)
+		m->idmap = IDMAP_AUTO;
+	else if (o->idmap)
+		return err_set(err, EINVAL, "--idmap %s: must be auto, single or subid", o->idmap);
+	for (char **word = o->command; word && *word; word++) {
+		if (word == o->command)
+			strlist_clear(&m->agent.command);
+		TRY(strlist_add(&m->agent.command, *word));
+	}
+	if (!m->agent.command.len)
+		return err_set(err, EINVAL,
+			       "no command: give one after '--', or agent.command in the manifest");
+	return 0;
+}
+
+static int choose_idmap(struct plan *plan, struct err *err)
+{
+	plan->idmap = plan->manifest.idmap;
+	if (plan->idmap == IDMAP_AUTO)
+		plan->idmap = image_label(&plan->image, "bottle.idmap") &&
+					      strcmp(image_label(&plan->image, "bottle.idmap"),
+						     "subid") == 0
+				      ? IDMAP_SUBID
+				      : IDMAP_SINGLE;
+	if (plan->idmap == IDMAP_SUBID)
+		TRY(host_find_subids(plan->host.uid, &plan->subids, err));
+	if (plan->idmap == IDMAP_SINGLE && plan->host.group_count)
+		TRY(plan_warn(plan,
+			      "the %d supplementary groups of this user stay with the agent (a "
+			      "single id map cannot drop them); files that only a group may read "
+			      "are readable inside where they are bound",
+			      plan->host.group_count));
+	plan->proxy.id = (struct idmap_role){
+		.inside_uid = plan->image.uid,
+		.inside_gid = plan->image.gid,
+		.outer_uid = plan->idmap == IDMAP_SUBID ? 1 : 0,
+		.outer_gid = plan->idmap == IDMAP_SUBID ? 1 : 0,
+	};
+	plan->agent.id = (struct idmap_role){
+		.inside_uid = plan->host.uid,
+		.inside_gid = plan->host.gid,
+	};
+	return 0;
+}
+
+int plan_make(struct plan *plan, struct manifest *manifest, const struct run_options *options,
+	      const struct plan_dirs *dirs, struct err *err)
+{
+	*plan = (struct plan){ .manifest = *manifest };
+	manifest_init(manifest);
+	plan->link = netns_link_default();
+	plan->fail_on_denied = options->fail_on_denied;
+	plan->timings = options->timings;
+	plan->quiet = options->quiet;
+	plan->ca_key = options->ca_rsa ? CA_KEY_RSA2048 : CA_KEY_P256;
+	TRY(state_run_id(plan->run_id, err));
+	TRY(apply_options(plan, options, err));
+	TRY(manifest_check(&plan->manifest, ca_file_check, err));
+	TRY(host_probe(&plan->host, err));
+	TRY(plan_proxy(plan, dirs, err));
+	TRY(choose_idmap(plan, err));
+	TRY(limits_plan(&plan->manifest.limits, &plan->host.cgroup, &plan->limits, err));
+	for (size_t i = 0; i < plan->limits.warnings.len; i++)
+		TRY(plan_warn(plan, "%s", plan->limits.warnings.items[i]));
+	TRY(plan_agent(plan, options, dirs, err));
+	TRY(choose_name(plan, options, plan->work_folder, err));
+	plan->hostname = strdup(plan->manifest.agent.hostname ? plan->manifest.agent.hostname
+							      : plan->name);
+	return plan->hostname ? 0 : err_sys(err, ENOMEM, "make the plan");
+}
+
+static void role_clear(struct plan_role *role)
+{
+	strlist_clear(&role->argv);
+	strlist_clear(&role->env);
+	strlist_clear(&role->writable);
+	free(role->workdir);
+	mount_list_clear(&role->mounts);
+}
+
+void plan_clear(struct plan *plan)
+{
+	manifest_clear(&plan->manifest);
+	free(plan->name);
+	limits_plan_clear(&plan->limits);
+	image_clear(&plan->image);
+	role_clear(&plan->proxy);
+	role_clear(&plan->agent);
+	free(plan->hostname);
+	free(plan->targets);
+	free(plan->ports);
+	strlist_clear(&plan->token_refs);
+	buf_clear(&plan->routes_yaml);
+	buf_clear(&plan->extra_ca);
+	buf_clear(&plan->upstream_ca);
+	free(plan->home);
+	free(plan->work_folder);
+	strlist_clear(&plan->guarded);
+	strlist_clear(&plan->masked);
+	strlist_clear(&plan->warnings);
+	*plan = (struct plan){ 0 };
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The plan of one run: everything that will be done, decided once, from the manifest, the options and
+ * what the host can do. Making it changes nothing; `--dry-run` prints it; nothing decides during the
+ * carrying out. It names token variables, and holds no value of any.
+ */
+#ifndef RUNTIME_PLAN_H
+#define RUNTIME_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "ca/mint.h"
+#include "config/manifest.h"
+#include "netns/gate.h"
+#include "netns/netns.h"
+#include "rootfs/image.h"
+#include "runtime/host.h"
+#include "runtime/idmap.h"
+#include "runtime/limits.h"
+#include "runtime/mounts.h"
+#include "runtime/options.h"
+#include "runtime/state.h"
+
+/* What the launcher writes into the files that a reaper hands it (mount_op.content). */
+enum plan_content {
+	PLAN_CA_SECRET,	  /* CA certificate and key, one PEM (proxy) */
+	PLAN_ROUTES,	  /* routes.yaml (proxy) */
+	PLAN_UPSTREAM_CA, /* the upstream proxy's CA (proxy) */
+	PLAN_EXTRA_CA,	  /* further roots for upstreams (proxy) */
+	PLAN_CA_CERT,	  /* CA certificate alone (agent) */
+	PLAN_CA_BUNDLE,	  /* host's store + CA (agent) */
+	PLAN_TRUSTSTORE,  /* PKCS#12 for Java (agent) */
+};
+
+/* One of the two programs of a bottle: what it is started with, and in what. */
+struct plan_role {
+	struct strlist argv;
+	struct strlist
+		env; /* without the proxy's tokens, which the launcher sends at the last moment */
+	char *workdir;
+	struct mount_list mounts;
+	struct strlist writable; /* paths inside that it may write (for Landlock) */
+	struct idmap_role id;
+};
+
+struct plan {
+	struct manifest manifest;
+	char *name;
+	char run_id[STATE_RUN_ID_SIZE];
+	struct host_facts host;
+	enum idmap_mode idmap; /* IDMAP_SINGLE or IDMAP_SUBID */
+	struct host_subids subids;
+	struct limits_plan limits;
+	enum ca_key_type ca_key;
+
+	struct image image;
+	struct plan_role proxy;
+	struct plan_role agent;
+	char *hostname;
+
+	struct netns_link link;
+	struct gate_target *targets; /* borrow from the manifest */
+	size_t target_count;
+	uint16_t *ports; /* distinct ports of the targets, ascending: one listener each */
+	size_t port_count;
+
+	struct strlist token_refs; /* slot i is EGRESS_PROXY_TOKEN_<i> */
+	struct buf routes_yaml;
+	struct buf extra_ca;	/* PEM text */
+	struct buf upstream_ca; /* PEM text */
+
+	char *home;	   /* the agent's, a fresh tmpfs */
+	char *work_folder; /* host path, bound at the same place */
+	struct strlist
+		guarded; /* paths of the work folder that are read-only, or absent and looked for
+	                         * at the end */
+	struct strlist masked; /* unix sockets hidden from the agent */
+	struct strlist warnings;
+	bool fail_on_denied, timings, quiet;
+};
+
+/* Where bottle keeps things: absolute paths. */
+struct plan_dirs {
+	const char *data;
+	const char *state;
+	const char *runtime;
+};
+
+/* Makes the plan. Takes the manifest over (also on failure). Only looks: reads files and folders. */
+int plan_make(struct plan *plan, struct manifest *manifest, const struct run_options *options,
+	      const struct plan_dirs *dirs, struct err *err) MUST_CHECK;
+void plan_clear(struct plan *plan);
+
+/* Its parts: plan_proxy.c (image, targets, routes) and plan_agent.c (files, environment). */
+int plan_proxy(struct plan *plan, const struct plan_dirs *dirs, struct err *err) MUST_CHECK;
+int plan_agent(struct plan *plan, const struct run_options *options, const struct plan_dirs *dirs,
+	       struct err *err) MUST_CHECK;
+
+/* Prints it for a person, or as one JSON object. */
+int plan_print(const struct plan *plan, bool as_json, FILE *out) MUST_CHECK;
+
+/* Appends a warning that run.c prints (printf-like). */
+int plan_warn(struct plan *plan, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_CHECK;
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The plan for a person (`--dry-run`) or a program (`--json`). Both are made of one JSON value, so
+ * they cannot tell different things. Names token variables, never a value: the plan has none.
+ *
+ * Runs in: launcher, before anything has changed.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "runtime/plan.h"
+
+static json_t *strings(const struct strlist *list)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < list->len; i++)
+		json_array_append_new(array, json_string(list->items[i]));
+	return array;
+}
+
+/* Values of variables stay out: what the caller passes on may be as secret as a token. */
+static json_t *names_of(const struct strlist *env)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < env->len; i++)
+		json_array_append_new(array,
+				      json_stringn(env->items[i], strcspn(env->items[i], "=")));
+	return array;
+}
+
+static json_t *auth_of(const struct auth *auth)
+{
+	if (auth->kind == AUTH_NONE)
+		return json_null();
+	return json_pack("{s:s, s:s}", auth->kind == AUTH_SCHEME ? "scheme" : "header",
+			 auth->kind == AUTH_SCHEME ? auth->scheme : auth->header, "token_ref",
+			 auth->token_ref);
+}
+
+static json_t *routes_of(const struct manifest *m)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < m->route_count; i++) {
+		const struct route *r = &m->routes[i];
+		json_t *ports = json_array();
+
+		for (size_t j = 0; j < r->port_count; j++)
+			json_array_append_new(ports, json_integer(r->ports[j]));
+		json_array_append_new(array,
+				      json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:s?, s:b}", "host",
+						r->host, "ports", ports, "paths",
+						strings(&r->path_allowlist), "methods",
+						strings(&r->methods), "auth", auth_of(&r->auth),
+						"git_push", r->git_push, "address", r->address,
+						"allow_private", r->allow_private));
+	}
+	return array;
+}
+
+static json_t *files_of(const struct plan_role *role)
+{
+	static const char *const verbs[MOUNT_KIND_COUNT] = {
+		[MOUNT_BIND] = "read-only",	 [MOUNT_TMPFS] = "tmpfs",
+		[MOUNT_TEXT] = "text",		 [MOUNT_HANDED] = "handed",
+		[MOUNT_MASK] = "masked",	 [MOUNT_ALIAS] = "read-only",
+		[MOUNT_ROOT_TREE] = "read-only", [MOUNT_PROC] = "proc",
+		[MOUNT_DEVPTS] = "devpts",
+	};
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < role->mounts.len; i++) {
+		const struct mount_op *op = &role->mounts.ops[i];
+		const char *verb = op->flags & MOUNT_WRITABLE ? "read-write"
+				   : op->flags & MOUNT_SECRET ? "secret"
+				   : op->flags & MOUNT_DEVICE ? "device"
+							      : verbs[op->kind];
+
+		if (verb)
+			json_array_append_new(array, json_pack("{s:s, s:s}", "path",
+							       op->at ? op->at : "/", "how", verb));
+	}
+	return array;
+}
+
+static json_t *build(const struct plan *plan)
+{
+	const struct manifest *m = &plan->manifest;
+	char link[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, &plan->link.egress_addr, link, sizeof(link));
+	return json_pack("{s:s, s:s?, s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:s?, "
+			 "s:s?}, s:{s:s, s:s, s:i, s:s, s:i, s:o}, s:o}",
+			 "name", plan->name, "manifest", m->path, "backend", "namespaces", "idmap",
+			 plan->idmap == IDMAP_SUBID ? "subid" : "single", "command",
+			 strings(&plan->agent.argv), "work_folder", plan->work_folder, "hostname",
+			 plan->hostname, "environment", names_of(&plan->agent.env), "files",
+			 files_of(&plan->agent), "masked_sockets", strings(&plan->masked), "routes",
+			 routes_of(m), "tokens", strings(&plan->token_refs), "upstream_proxy",
+			 "url", m->upstream.url, "ca", m->upstream.ca_path, "proxy", "image",
+			 plan->image.digest, "root", plan->image.root_path, "uid",
+			 (int)plan->image.uid, "address", link, "port", (int)m->proxy_port, "files",
+			 files_of(&plan->proxy), "warnings", strings(&plan->warnings));
+}
+
+static void print_value(const json_t *value, int indent, FILE *out)
+{
+	char escaped[8192];
+	const char *key;
+	json_t *item;
+	size_t i;
+
+	switch (json_typeof(value)) {
+	case JSON_OBJECT:
+		fputc('\n', out);
+		json_object_foreach((json_t *)(uintptr_t)value, key, item)
+		{
+			fprintf(out, "%*s%s:", indent, "", key);
+			print_value(item, indent + 2, out);
+		}
+		return;
+	case JSON_ARRAY:
+		if (!json_array_size(value)) {
+			fputs(" none\n", out);
+			return;
+		}
+		fputc('\n', out);
+		json_array_foreach(value, i, item)
+		{
+			fprintf(out, "%*s-", indent, "");
+			print_value(item, indent + 2, out);
+		}
+		return;
+	case JSON_STRING:
+		fprintf(out, " %s\n",
+			str_escape(escaped, sizeof(escaped), json_string_value(value),
+				   json_string_length(value)));
+		return;
+	case JSON_INTEGER:
+		fprintf(out, " %lld\n", (long long)json_integer_value(value));
+		return;
+	default:
+		fprintf(out, " %s\n",
+			json_is_true(value)    ? "yes"
+			: json_is_false(value) ? "no"
+					       : "none");
+	}
+}
+
+int plan_print(const struct plan *plan, bool as_json, FILE *out)
+{
+	json_t *value = build(plan);
+
+	if (!value)
+		return -ENOMEM;
+	if (as_json) {
+		json_dumpf(value, out, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+		fputc('\n', out);
+	} else {
+		fputs("plan (nothing was changed):", out);
+		print_value(value, 2, out);
+	}
+	json_decref(value);
+	return fflush(out) == 0 ? 0 : -errno;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The proxy's part of the plan: image, environment, root, routes.yaml, and what the gate lets it
+ * dial. Runs in: launcher, before anything has changed.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "config/routes.h"
+#include "runtime/plan.h"
+
+#include <fcntl.h>
+
+#define CONTRACT_HOME	     "/home/mitmproxy"
+#define CONTRACT_ROUTES	     "/etc/egress-proxy/routes.yaml"
+#define CONTRACT_EXTRA_CA    "/etc/egress-proxy/extra-ca.pem"
+#define CONTRACT_CA	     CONTRACT_HOME "/.mitmproxy/mitmproxy-ca.pem"
+#define CONTRACT_UPSTREAM_CA CONTRACT_HOME "/.mitmproxy/pipelock-ca.pem"
+
+enum { CA_FILE_MAX_BYTES = 4 * 1024 * 1024, SCRATCH_BYTES = 64 * 1024 * 1024 };
+
+static int add_target(struct plan *plan, struct gate_target target)
+{
+	struct gate_target *grown = reallocarray(plan->targets, plan->target_count + 1,
+						 sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	plan->targets = grown;
+	plan->targets[plan->target_count++] = target;
+	return 0;
+}
+
+static int by_port(const void *a, const void *b)
+{
+	return *(const uint16_t *)a - *(const uint16_t *)b;
+}
+
+static int collect_ports(struct plan *plan)
+{
+	plan->ports = calloc(plan->target_count + 1, sizeof(*plan->ports));
+	if (!plan->ports)
+		return -ENOMEM;
+	for (size_t i = 0; i < plan->target_count; i++)
+		plan->ports[i] = plan->targets[i].port;
+	qsort(plan->ports, plan->target_count, sizeof(*plan->ports), by_port);
+	for (size_t i = 0; i < plan->target_count; i++)
+		if (!plan->port_count || plan->ports[plan->port_count - 1] != plan->ports[i])
+			plan->ports[plan->port_count++] = plan->ports[i];
+	return 0;
+}
+
+/* With an upstream proxy nothing but that proxy can be dialled, private or not: it was named. */
+static int collect_targets(struct plan *plan)
+{
+	const struct manifest *m = &plan->manifest;
+
+	if (m->upstream.url) {
+		TRY(add_target(plan, (struct gate_target){ .host = m->upstream.host,
+							   .port = m->upstream.port,
+							   .allow_private = true }));
+		return collect_ports(plan);
+	}
+	for (size_t i = 0; i < m->route_count; i++) {
+		const struct route *r = &m->routes[i];
+
+		for (size_t j = 0; j < r->port_count; j++)
+			TRY(add_target(plan,
+				       (struct gate_target){ .host = r->host,
+							     .port = r->ports[j],
+							     .allow_private = r->allow_private,
+							     .address = r->address,
+							     .address_port = r->address_port }));
+	}
+	return collect_ports(plan);
+}
+
+static int read_ca_files(struct plan *plan, struct err *err)
+{
+	const struct manifest *m = &plan->manifest;
+
+	if (m->upstream.ca_path)
+		TRY(file_read(AT_FDCWD, m->upstream.ca_path, CA_FILE_MAX_BYTES, &plan->upstream_ca,
+			      err));
+	for (size_t i = 0; i < m->extra_ca.len; i++) {
+		TRY(file_read(AT_FDCWD, m->extra_ca.items[i], CA_FILE_MAX_BYTES, &plan->extra_ca,
+			      err));
+		buf_puts(&plan->extra_ca, "\n");
+	}
+	return plan->extra_ca.failed ? err_sys(err, ENOMEM, "read the extra CAs") : 0;
+}
+
+static int upstream_env(struct plan *plan, struct strlist *env)
+{
+	const struct upstream_proxy *up = &plan->manifest.upstream;
+
+	if (!up->url)
+		return 0;
+	TRY(strlist_addf(env, "HTTPS_PROXY=%s", up->url));
+	TRY(strlist_addf(env, "HTTP_PROXY=%s", up->url));
+	TRY(strlist_add(env, "NO_PROXY=localhost,127.0.0.1"));
+	if (up->ca_path)
+		TRY(strlist_add(env, "EGRESS_PROXY_UPSTREAM_CA=" CONTRACT_UPSTREAM_CA));
+	if (up->auth.kind != AUTH_SCHEME)
+		return 0;
+	TRY(strlist_addf(env, "EGRESS_PROXY_UPSTREAM_SCHEME=%s", up->auth.scheme));
+	for (size_t i = 0; i < plan->token_refs.len; i++)
+		if (strcmp(plan->token_refs.items[i], up->auth.token_ref) == 0)
+			return strlist_addf(
+				env, "EGRESS_PROXY_UPSTREAM_TOKEN=EGRESS_PROXY_TOKEN_%zu", i);
+	return -ENOKEY;
+}
+
+/* The image's own variables first; of two with one name the contract's, which comes later, counts. */
+static int proxy_env(struct plan *plan)
+{
+	static const char *const own[] = { "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+					   "EGRESS_PROXY_" };
+	struct strlist *env = &plan->proxy.env;
+	char listen[INET_ADDRSTRLEN];
+
+	for (size_t i = 0; i < plan->image.env.len; i++) {
+		const char *item = plan->image.env.items[i];
+		bool ours = str_starts(item, "HOME=");
+
+		for (size_t j = 0; j < sizeof(own) / sizeof(own[0]); j++)
+			ours = ours || strncasecmp(item, own[j], strlen(own[j])) == 0;
+		if (!ours)
+			TRY(strlist_add(env, item));
+	}
+	inet_ntop(AF_INET, &plan->link.egress_addr, listen, sizeof(listen));
+	TRY(strlist_add(env, "HOME=" CONTRACT_HOME));
+	TRY(strlist_addf(env, "EGRESS_PROXY_PORT=%u", plan->manifest.proxy_port));
+	TRY(strlist_addf(env, "EGRESS_PROXY_LISTEN_HOST=%s", listen));
+	TRY(strlist_add(env, "EGRESS_PROXY_AUDIT_FD=3"));
+	TRY(strlist_add(env, "EGRESS_PROXY_READY_FD=4"));
+	if (plan->extra_ca.len)
+		TRY(strlist_add(env, "EGRESS_PROXY_EXTRA_CA=" CONTRACT_EXTRA_CA));
+	return upstream_env(plan, env);
+}
+
+static int proxy_mounts(struct plan *plan)
+{
+	static const char *const devices[] = { "null", "zero", "full", "random", "urandom" };
+	static const char *const masks[] = { "/proc/keys", "/proc/key-users", "/proc/kcore",
+					     "/proc/timer_list", "/proc/sysrq-trigger" };
+	const unsigned make = MOUNT_MAKE;
+	const struct mount_op fixed[] = {
+		{ .kind = MOUNT_ROOT_TREE, .source = plan->image.root_path },
+		{ .kind = MOUNT_PROC, .at = "/proc" },
+		{ .kind = MOUNT_TMPFS,
+		  .at = "/dev",
+		  .mode = 0755,
+		  .bytes = 65536,
+		  .flags = MOUNT_NOEXEC },
+		{ .kind = MOUNT_TMPFS,
+		  .at = "/tmp",
+		  .mode = 01777,
+		  .bytes = SCRATCH_BYTES,
+		  .flags = MOUNT_NOEXEC },
+		{ .kind = MOUNT_TMPFS,
+		  .at = "/run",
+		  .mode = 0755,
+		  .bytes = SCRATCH_BYTES,
+		  .flags = MOUNT_NOEXEC },
+		{ .kind = MOUNT_TMPFS,
+		  .at = CONTRACT_HOME,
+		  .mode = 0700,
+		  .bytes = SCRATCH_BYTES,
+		  .flags = MOUNT_NOEXEC },
+		{ .kind = MOUNT_TMPFS,
+		  .at = "/etc/egress-proxy",
+		  .mode = 0755,
+		  .bytes = 65536,
+		  .flags = MOUNT_NOEXEC },
+		{ .kind = MOUNT_TEXT,
+		  .at = "/etc/hosts",
+		  .source = "127.0.0.1 localhost\n::1 localhost\n" },
+		/* The gate's resolver: knows the routed names, each under an address of its own. */
+		{ .kind = MOUNT_TEXT,
+		  .at = "/etc/resolv.conf",
+		  .source = "nameserver 127.0.0.1\n" },
+		{ .kind = MOUNT_HANDED,
+		  .at = CONTRACT_CA,
+		  .content = PLAN_CA_SECRET,
+		  .flags = MOUNT_SECRET | make },
+		{ .kind = MOUNT_HANDED,
+		  .at = CONTRACT_ROUTES,
+		  .content = PLAN_ROUTES,
+		  .flags = MOUNT_SECRET | make },
+	};
+	struct mount_list *list = &plan->proxy.mounts;
+
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		TRY(mount_list_add(list, fixed[i]));
+	if (plan->upstream_ca.len)
+		TRY(mount_list_add(list, (struct mount_op){ .kind = MOUNT_HANDED,
+							    .at = CONTRACT_UPSTREAM_CA,
+							    .content = PLAN_UPSTREAM_CA,
+							    .flags = MOUNT_SECRET | make }));
+	if (plan->extra_ca.len)
+		TRY(mount_list_add(list, (struct mount_op){ .kind = MOUNT_HANDED,
+							    .at = CONTRACT_EXTRA_CA,
+							    .content = PLAN_EXTRA_CA,
+							    .flags = MOUNT_SECRET | make }));
+	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++) {
+		char path[32] = "/dev/";
+
+		strcat(path, devices[i]);
+		TRY(mount_list_add(list, (struct mount_op){ .kind = MOUNT_BIND,
+							    .at = path,
+							    .source = path,
+							    .flags = MOUNT_DEVICE | make }));
+	}
+	for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
+		struct mount_op op = { .kind = MOUNT_MASK, .flags = MOUNT_OPTIONAL };
+
+		op.at = (char *)(uintptr_t)masks[i]; /* copied by mount_list_add */
+		TRY(mount_list_add(list, op));
+	}
+	for (const char *const *path =
+		     (const char *const[]){ "/dev", "/tmp", "/run", CONTRACT_HOME, "/proc", NULL };
+	     *path; path++)
+		TRY(strlist_add(&plan->proxy.writable, *path));
+	return 0;
+}
+
+int plan_proxy(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
+{
+	const char *name = plan->manifest.proxy_image ? plan->manifest.proxy_image : "mitmproxy";
+
+	TRY(image_find(dirs->data, name, &plan->image, err));
+	TRY(routes_token_slots(&plan->manifest, &plan->token_refs));
+	TRY(routes_render(&plan->manifest, &plan->routes_yaml, err));
+	TRY(read_ca_files(plan, err));
+	for (size_t i = 0; i < plan->image.argv.len; i++)
+		if (strlist_add(&plan->proxy.argv, plan->image.argv.items[i]) < 0)
+			return err_sys(err, ENOMEM, "plan the proxy");
+	plan->proxy.workdir = strdup(plan->image.workdir);
+	if (!plan->proxy.workdir || collect_targets(plan) < 0 || proxy_env(plan) < 0 ||
+	    proxy_mounts(plan) < 0)
+		return err_sys(err, ENOMEM, "plan the proxy");
+	return 0;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A reaper: pid 1 of the pid namespace of one program (proxy or agent). The program itself is never
+ * pid 1: as pid 1 it would not die of ^C, TERM or itself, and would not reap orphans.
+ *
+ * Runs in: a process cloned by init, still in U1: the program lives in a user namespace below, has no
+ * capability here, and so can neither trace this process nor read its /proc files. Power: all
+ * capabilities over U1 until the root is built and the child forked, afterwards none (under subid the
+ * proxy's keeps CAP_KILL, since its child has another uid). Never has: a token, the key.
+ *
+ * Order: enter the network namespace → build the root and go there → hand the launcher what it must
+ * fill → fork the child → give everything up → wait. The namespace's other processes die with it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "runtime/caps.h"
+#include "runtime/landlock.h"
+#include "runtime/launch.h"
+#include "runtime/seccomp.h"
+#include "runtime/tty.h"
+#include "runtime/wire.h"
+
+struct reaper {
+	const struct launch *launch;
+	enum role role;
+	int ctl_fd;
+	struct role_context context;
+	pid_t child;
+};
+
+static const struct plan_role *plan_of(const struct reaper *reaper)
+{
+	const struct plan *plan = reaper->launch->plan;
+
+	return reaper->role == ROLE_PROXY ? &plan->proxy : &plan->agent;
+}
+
+static int build_root(struct reaper *reaper, struct err *err)
+{
+	const struct plan_role *role = plan_of(reaper);
+	struct mount_result result = { .proc_fd = -1 };
+	int rc = mounts_build_and_enter(&role->mounts, role->id.outer_uid, &result, err);
+
+	if (rc == 0) {
+		rc = wire_send(reaper->ctl_fd, WIRE_FILES, 0, result.handed_fds,
+			       result.handed_count);
+		if (rc < 0)
+			err_sys(err, -rc, "hand the files up");
+	}
+	for (size_t i = 0; i < result.handed_count; i++)
+		close(result.handed_fds[i]);
+	reaper->context.proc_fd = result.proc_fd;
+	return rc;
+}
+
+/* The agent's terminal, on its own devpts. The slave comes from the master itself (TIOCGPTPEER), not
+ * from a path. The session is the reaper's, so the agent's group is never orphaned and ^Z stops it. */
+static int make_terminal(struct reaper *reaper, struct err *err)
+{
+	cleanup_fd int master_fd = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	int unlock = 0;
+	int rc;
+
+	if (master_fd < 0)
+		return err_sys(err, errno, "open /dev/ptmx inside");
+	if (ioctl(master_fd, TIOCSPTLCK, &unlock) < 0)
+		return err_sys(err, errno, "unlock the pty");
+	reaper->context.pty_fd = ioctl(master_fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (reaper->context.pty_fd < 0)
+		return err_sys(err, errno, "open the pty's slave");
+	TRY(tty_modes_apply(&reaper->launch->stdio->tty, reaper->context.pty_fd, err));
+	if (ioctl(reaper->context.pty_fd, TIOCSCTTY, 0) < 0)
+		return err_sys(err, errno, "make the pty the session's terminal");
+	rc = wire_send(reaper->ctl_fd, WIRE_PTY, 0, &master_fd, 1);
+	return rc < 0 ? err_sys(err, -rc, "hand the pty up") : 0;
+}
+
+static int fork_child(struct reaper *reaper, struct err *err)
+{
+	reaper->child = fork();
+	if (reaper->child < 0)
+		return err_sys(err, errno, "fork");
+	if (reaper->child == 0) {
+		setpgid(0, 0);
+		if (reaper->role == ROLE_PROXY)
+			role_proxy_main(reaper->launch, &reaper->context);
+		role_agent_main(reaper->launch, &reaper->context);
+	}
+	setpgid(reaper->child, reaper->child); /* whoever comes first */
+	if (reaper->context.pty_fd >= 0 &&
+	    ioctl(reaper->context.pty_fd, TIOCSPGRP, &reaper->child) < 0)
+		return err_sys(err, errno, "make the agent the terminal's foreground");
+	return 0;
+}
+
+static int give_up_power(const struct reaper *reaper, struct err *err)
+{
+	static const int kill_only[] = { CAP_KILL };
+	int abi;
+
+	if (plan_of(reaper)->id.outer_uid != 0) {
+		TRY(caps_keep(kill_only, 1, err));
+		TRY(caps_prove_kept(kill_only, 1, err));
+	} else {
+		TRY(caps_drop_all(err));
+		TRY(caps_prove_none(err));
+	}
+	TRY(landlock_gate(&abi, err));
+	TRY(seccomp_load(SECCOMP_REAPER, err));
+	return seccomp_prove(SECCOMP_REAPER, err);
+}
+
+static int set_up(struct reaper *reaper, int netns_fd, const char **ret_step, struct err *err)
+{
+	*ret_step = reaper->role == ROLE_PROXY ? "proxy-root" : "agent-root";
+	if (netns_fd >= 0 && setns(netns_fd, CLONE_NEWNET) < 0)
+		return err_sys(err, errno, "enter the internal network namespace");
+	if (setsid() < 0)
+		return err_sys(err, errno, "setsid");
+	if (reaper->role == ROLE_AGENT &&
+	    sethostname(reaper->launch->plan->hostname, strlen(reaper->launch->plan->hostname)) < 0)
+		return err_sys(err, errno, "set the host name");
+	TRY(build_root(reaper, err));
+	if (reaper->role == ROLE_AGENT && reaper->launch->stdio->has_tty)
+		TRY(make_terminal(reaper, err));
+	*ret_step = reaper->role == ROLE_PROXY ? "proxy" : "agent";
+	TRY(fork_child(reaper, err));
+	int keep[] = { reaper->ctl_fd, reaper->context.pty_fd };
+	if (fd_close_except(keep, reaper->context.pty_fd >= 0 ? 2 : 1) < 0)
+		return err_sys(err, errno, "close_range");
+	return give_up_power(reaper, err);
+}
+
+static void reap(const struct reaper *reaper)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+		if (pid != reaper->child)
+			continue;
+		if (WIFSTOPPED(status)) {
+			(void)!wire_send(reaper->ctl_fd, WIRE_STOPPED, WSTOPSIG(status), NULL, 0);
+		} else {
+			(void)!wire_send(reaper->ctl_fd, WIRE_EXITED, status, NULL, 0);
+			_exit(0); /* what else runs in this namespace ends with us */
+		}
+	}
+}
+
+noreturn static void live(const struct reaper *reaper)
+{
+	struct signalfd_siginfo info;
+	struct wire_msg msg;
+	size_t fd_count = 0;
+	sigset_t chld;
+	int signal_fd;
+
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	signal_fd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
+	for (;;) {
+		struct pollfd fds[] = { { .fd = reaper->ctl_fd, .events = POLLIN },
+					{ .fd = signal_fd, .events = POLLIN } };
+
+		reap(reaper); /* first: the child may have ended before the signalfd was there */
+		(void)poll(fds, 2, -1);
+		while (read(signal_fd, &info, sizeof(info)) > 0)
+			continue;
+		if (!fds[0].revents)
+			continue;
+		if (wire_recv(reaper->ctl_fd, &msg, NULL, 0, &fd_count) <= 0)
+			_exit(0);
+		if (msg.type == WIRE_SIGNAL && kill(-reaper->child, msg.value) < 0)
+			(void)kill(reaper->child, msg.value);
+	}
+}
+
+noreturn static void reaper_main(struct reaper *reaper, int netns_fd)
+{
+	struct err err = { 0 };
+	const char *step = "start";
+	int rc = set_up(reaper, netns_fd, &step, &err);
+
+	if (rc < 0) {
+		wire_send_failed(reaper->ctl_fd, step, rc, &err);
+		_exit(125);
+	}
+	live(reaper);
+}
+
+int reaper_fork(const struct launch *launch, enum role role, int netns_fd, int listen_fd,
+		struct err *err)
+{
+	struct reaper reaper = { .launch = launch,
+				 .role = role,
+				 .ctl_fd = launch->ctl[role][1],
+				 .context = {
+					 .proc_fd = -1, .pty_fd = -1, .listen_fd = listen_fd } };
+	long flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | SIGCHLD;
+	long pid = syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
+
+	if (pid < 0)
+		return err_sys(err, errno, "make the namespaces of the %s",
+			       role == ROLE_PROXY ? "proxy" : "agent");
+	if (pid == 0)
+		reaper_main(&reaper, netns_fd);
+	return 0;
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The last steps before a program: what the reaper's child does to become the proxy or the agent.
+ *
+ * Runs in: a reaper's child. Power: falls step by step to none, each loss followed by a proof:
+ *
+ *   descriptors → own user namespace (mapped while all capabilities are held) → limits → no
+ *   capabilities → Landlock → seccomp → "built" → wait for the launcher's go → execve
+ *
+ * Waiting comes last, so between the go and the program's first instruction stands one execve. The
+ * proxy's tokens arrive with the go, as its environment, and in no earlier memory of this bottle.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "netns/netns.h"
+#include "runtime/caps.h"
+#include "runtime/landlock.h"
+#include "runtime/launch.h"
+#include "runtime/seccomp.h"
+#include "runtime/wire.h"
+
+extern char **environ;
+
+enum { WRITABLE_MAX = 128 };
+
+void role_reset_signals(void)
+{
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+int role_open_writable(const struct strlist *paths, int *ret_fds, size_t max, size_t *ret_count,
+		       struct err *err)
+{
+	for (size_t i = 0; i < paths->len; i++) {
+		if (*ret_count == max)
+			return err_set(err, E2BIG, "more than %zu writable paths", max);
+		ret_fds[*ret_count] = open(paths->items[i], O_PATH | O_CLOEXEC);
+		if (ret_fds[*ret_count] < 0)
+			return err_sys(err, errno, "open %s inside", paths->items[i]);
+		(*ret_count)++;
+	}
+	return 0;
+}
+
+static int lose_everything(const struct launch *launch, enum role role, const int *writable_fds,
+			   size_t writable_count, struct err *err)
+{
+	const struct plan *plan = launch->plan;
+	enum seccomp_role filter = role == ROLE_PROXY ? SECCOMP_PROXY : SECCOMP_AGENT;
+	int abi;
+
+	TRY(caps_drop_all(err));
+	TRY(caps_prove_none(err));
+	if (role == ROLE_PROXY) {
+		TRY(landlock_proxy(writable_fds, writable_count,
+				   plan->image.knows_listen_fds ? 0 : plan->manifest.proxy_port,
+				   &abi, err));
+	} else {
+		TRY(netns_prove_internal(&plan->link, plan->manifest.proxy_port, err));
+		TRY(landlock_agent(writable_fds, writable_count, false, &abi, err));
+	}
+	TRY(seccomp_load(filter, err));
+	return seccomp_prove(filter, err);
+}
+
+static int become(const struct launch *launch, enum role role, const struct role_context *context,
+		  struct err *err)
+{
+	const struct plan *plan = launch->plan;
+	const struct plan_role *own = role == ROLE_PROXY ? &plan->proxy : &plan->agent;
+	int writable_fds[WRITABLE_MAX];
+	size_t writable_count = 0;
+	int rc;
+
+	TRY(role_open_writable(&own->writable, writable_fds, WRITABLE_MAX, &writable_count, err));
+	TRY(idmap_enter_role(context->proc_fd, &own->id, err));
+	TRY(role == ROLE_AGENT ? limits_apply_self(&plan->limits, err) : limits_no_core(err));
+	if (chdir(own->workdir) < 0)
+		return err_sys(err, errno, "enter %s inside", own->workdir);
+	rc = lose_everything(launch, role, writable_fds, writable_count, err);
+	for (size_t i = 0; i < writable_count; i++)
+		close(writable_fds[i]);
+	return rc;
+}
+
+static void fail(int go_fd, const char *step, int rc, const struct err *err)
+{
+	wire_send_failed(go_fd, step, rc, err);
+	_exit(125);
+}
+
+noreturn static void execute(int go_fd, const struct plan_role *role, char **env)
+{
+	int code;
+
+	environ = env;
+	role_reset_signals();
+	execvp(role->argv.items[0], role->argv.items);
+	code = errno;
+	(void)!wire_send(go_fd, WIRE_EXEC_FAILED, code, NULL, 0);
+	_exit(code == ENOENT || code == ENOTDIR ? 127 : 126);
+}
+
+noreturn void role_agent_main(const struct launch *launch, const struct role_context *context)
+{
+	const struct plan_role *role = &launch->plan->agent;
+	int go_fd = launch->go[ROLE_AGENT][1];
+	struct err err = { 0 };
+	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int rc = null_fd < 0 ? err_sys(&err, errno, "open /dev/null inside")
+			     : stdio_wire(launch->stdio, launch->relay_fds, context->pty_fd,
+					  null_fd, &err);
+
+	if (rc == 0)
+		rc = become(launch, ROLE_AGENT, context, &err);
+	if (rc == 0)
+		rc = wire_send(go_fd, WIRE_BUILT, 0, NULL, 0);
+	if (rc == 0)
+		rc = wire_expect(go_fd, WIRE_GO, &err);
+	if (rc < 0)
+		fail(go_fd, "agent", rc, &err);
+	/* Close-on-exec does this too; said once more where everything depends on it. go_fd goes with
+	 * the exec itself. */
+	if (fd_close_except(&go_fd, 1) < 0)
+		_exit(125);
+	execute(go_fd, role, role->env.items);
+}
+
+/* The proxy's descriptors: 0 null, 1 and 2 its output pipe, then audit and ready (and before them, for
+ * an image that knows LISTEN_FDS, the listener, which must be 3). */
+static int wire_proxy(const struct launch *launch, int listen_fd, int go_fd, int *ret_go_fd,
+		      struct err *err)
+{
+	int high[4] = { launch->audit[1], launch->ready[1], listen_fd, go_fd };
+	int first = listen_fd >= 0 ? PROXY_LISTEN_FD + 1 : PROXY_AUDIT_FD;
+	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(launch->out[1], 1) < 0 ||
+	    dup2(launch->out[1], 2) < 0)
+		return err_sys(err, errno, "wire the proxy's descriptors");
+	for (size_t i = 0; i < 4; i++) /* out of the way of what dup2 is about to overwrite */
+		if (high[i] >= 0 && (high[i] = fcntl(high[i], F_DUPFD_CLOEXEC, 64)) < 0)
+			return err_sys(err, errno, "wire the proxy's descriptors");
+	if ((listen_fd >= 0 && dup2(high[2], PROXY_LISTEN_FD) < 0) || dup2(high[0], first) < 0 ||
+	    dup2(high[1], first + 1) < 0)
+		return err_sys(err, errno, "wire the proxy's descriptors");
+	int keep[] = { PROXY_AUDIT_FD, PROXY_READY_FD, PROXY_READY_FD + 1, high[3] };
+	if (listen_fd < 0)
+		keep[2] = keep[1];
+	*ret_go_fd = high[3];
+	return fd_close_except(keep, 4) < 0 ? err_sys(err, errno, "close_range") : 0;
+}
+
+/* Receives the go; behind the message comes the token environment, "NAME=value" strings each closed
+ * by NUL, into a buffer that the exec discards. */
+static int receive_tokens(int go_fd, char *space, size_t size, struct strlist *env, struct err *err)
+{
+	struct wire_msg msg;
+	struct iovec parts[2] = { { &msg, sizeof(msg) }, { space, size } };
+	struct msghdr header = { .msg_iov = parts, .msg_iovlen = 2 };
+	ssize_t n = recvmsg(go_fd, &header, 0);
+	char *end;
+
+	if (n < (ssize_t)sizeof(msg) || msg.type != WIRE_GO || (header.msg_flags & MSG_TRUNC))
+		return err_set(err, EPIPE, "the launcher is gone");
+	end = space + (size_t)n - sizeof(msg);
+	for (char *item = space; item < end; item += strlen(item) + 1)
+		TRY(strlist_add(env, item));
+	return 0;
+}
+
+noreturn void role_proxy_main(const struct launch *launch, const struct role_context *context)
+{
+	static char token_space[WIRE_EXTRA_MAX + 1];
+	struct plan_role role = launch->plan->proxy;
+	int go_fd = launch->go[ROLE_PROXY][1];
+	int proc_fd = context->proc_fd;
+	struct err err = { 0 };
+	struct role_context own = *context;
+	int rc;
+
+	/* /proc first: wire_proxy closes all it does not know. */
+	own.proc_fd = proc_fd;
+	rc = become(launch, ROLE_PROXY, &own, &err);
+	if (rc == 0)
+		rc = wire_proxy(launch, context->listen_fd, go_fd, &go_fd, &err);
+	if (rc == 0)
+		rc = wire_send(go_fd, WIRE_BUILT, 0, NULL, 0);
+	if (rc == 0)
+		rc = receive_tokens(go_fd, token_space, WIRE_EXTRA_MAX, &role.env, &err);
+	if (rc < 0)
+		fail(go_fd, "proxy", rc, &err);
+	execute(go_fd, &role, role.env.items);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One run as the launcher sees it: the processes it forked, what it is to hear from them, and what it
+ * has heard. There is one event loop, session_wait; run.c reads as a list of steps because each step
+ * waits here for its own fact, while whatever else comes in (audit lines, the proxy's output, signals,
+ * a failure of any process) is dealt with on the way.
+ *
+ * Runs in: the launcher. Holds: the tokens and the CA key (in `secrets`), the ends of all channels.
+ */
+#ifndef RUNTIME_SESSION_H
+#define RUNTIME_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/fd.h"
+#include "runtime/audit.h"
+#include "runtime/launch.h"
+#include "runtime/relay.h"
+#include "runtime/secrets.h"
+#include "runtime/tty.h"
+#include "runtime/wire.h"
+
+/* What is known so far; facts only ever become true. */
+enum session_fact {
+	FACT_MAPS_WANTED = 1 << 0,
+	FACT_LISTENERS = 1 << 1,
+	FACT_PROXY_FILES = 1 << 2,
+	FACT_AGENT_FILES = 1 << 3,
+	FACT_PTY = 1 << 4,
+	FACT_PROXY_BUILT = 1 << 5,
+	FACT_AGENT_BUILT = 1 << 6,
+	FACT_PROXY_STARTED = 1 << 7, /* its exec happened */
+	FACT_AGENT_STARTED = 1 << 8,
+	FACT_PROXY_READY = 1 << 9,
+	FACT_PROXY_EXITED = 1 << 10,
+	FACT_AGENT_EXITED = 1 << 11,
+	FACT_AUDIT_CLOSED = 1 << 12, /* the proxy's audit pipe is at its end */
+	FACT_INIT_ENDED = 1 << 13,
+	FACT_GATE_ENDED = 1 << 14,
+};
+
+enum { SESSION_TAIL_BYTES = 4096 };
+
+struct session {
+	const struct plan *plan;
+	struct launch launch;
+	struct stdio_plan stdio;
+	struct relay relay;
+	struct tty tty;
+	struct audit audit;
+	struct secrets secrets;
+
+	int signal_fd;
+	pid_t init_pid, gate_pid;
+	int init_pidfd, gate_pidfd;
+	int gate_ctl[2];
+	int gate_audit[2];
+
+	unsigned facts;
+	bool ending; /* processes may go now without that being a failure */
+	int listener_fds[FD_PASS_MAX];
+	size_t listener_count;
+	struct mount_result files[ROLE_COUNT]; /* what the reapers handed up, to be filled */
+	int pty_fd;
+	int status[ROLE_COUNT]; /* wait statuses */
+	int exec_errno[ROLE_COUNT];
+	int signalled; /* a signal that ended the start, before there was an agent to pass it to */
+
+	char tail[SESSION_TAIL_BYTES]; /* the last that the proxy printed, as a ring */
+	size_t tail_len;
+
+	int failure; /* -errno of the first failure, with its step and sentence */
+	char failed_step[WIRE_STEP_BYTES];
+	struct err failed_err;
+};
+
+void session_init(struct session *session, const struct plan *plan);
+void session_clear(struct session *session); /* kills and reaps what still runs, closes all */
+
+/* Blocks the signals that this run handles and reads them from signal_fd. */
+int session_take_signals(struct session *session, struct err *err) MUST_CHECK;
+
+/* Forks gate and init (launch.c). Their ends of the channels are closed here afterwards. */
+int session_start_gate(struct session *session, struct err *err) MUST_CHECK;
+int session_start_init(struct session *session, struct err *err) MUST_CHECK;
+
+/* Handles events until all of `facts` are known; 0. -ETIME when timeout_ms (-1: none) passed; else the
+ * failure's -errno with its sentence, -EINTR when a signal ended the start. */
+int session_wait(struct session *session, unsigned facts, int timeout_ms,
+		 struct err *err) MUST_CHECK;
+
+/* Handles what is there, or waits for the next event. */
+int session_wait_once(struct session *session, struct err *err) MUST_CHECK;
+
+/* Ends gate and init, and with init every process of the bottle; what they still said is read. */
+void session_end_processes(struct session *session);
+
+/* While output is still being written at the end: reads the signals that came, true when there was
+ * one that asks to end. */
+bool session_asked_to_end(struct session *session);
+
+/* The last lines that the proxy printed, escaped, in one line. */
+void session_tail(const struct session *session, char *out, size_t out_size);
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The launcher forks gate and init. Both happen before there is a CA key, while the tokens are in a
+ * mapping that a fork does not inherit; each child wipes the environment block it did inherit.
+ *
+ * Runs in: launcher, and the first lines of the forked children.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "runtime/caps.h"
+#include "runtime/child.h"
+#include "runtime/landlock.h"
+#include "runtime/seccomp.h"
+#include "runtime/session.h"
+
+static int confine_gate(struct err *err)
+{
+	int abi;
+
+	TRY(landlock_gate(&abi, err));
+	TRY(seccomp_load(SECCOMP_GATE, err));
+	return seccomp_prove(SECCOMP_GATE, err);
+}
+
+static int confine_resolver(struct err *err)
+{
+	int abi;
+
+	TRY(landlock_resolver(&abi, err));
+	TRY(seccomp_load(SECCOMP_RESOLVER, err));
+	return seccomp_prove(SECCOMP_RESOLVER, err);
+}
+
+noreturn static void gate_main(const struct session *s, pid_t launcher)
+{
+	int keep[] = { s->gate_ctl[1], s->gate_audit[1] };
+	struct child_setup setup = {
+		.launcher = launcher, .death_signal = SIGKILL, .keep = keep, .keep_count = 2
+	};
+	struct gate_config config = { .targets = s->plan->targets,
+				      .target_count = s->plan->target_count,
+				      .control_fd = s->gate_ctl[1],
+				      .audit_fd = s->gate_audit[1],
+				      .run_id = s->plan->run_id,
+				      .confine = { confine_gate, confine_resolver } };
+	struct err err = { 0 };
+	int control_fd = config.control_fd;
+	int rc = child_enter(&setup, &err);
+
+	if (rc == 0)
+		rc = caps_drop_all(&err);
+	if (rc == 0)
+		rc = gate_run(&config, &err);
+	if (rc < 0)
+		child_send_ready(control_fd, rc, &err);
+	_exit(rc < 0 ? 125 : 0);
+}
+
+static int open_pidfd(pid_t pid, int *ret_fd, struct err *err)
+{
+	long fd = syscall(SYS_pidfd_open, pid, 0);
+
+	if (fd < 0)
+		return err_sys(err, errno, "pidfd_open");
+	*ret_fd = (int)fd;
+	return 0;
+}
+
+int session_start_gate(struct session *s, struct err *err)
+{
+	pid_t self = getpid();
+
+	if (wire_pair(s->gate_ctl) < 0 || fd_pipe(s->gate_audit) < 0)
+		return err_sys(err, errno, "make the gate's channels");
+	s->gate_pid = fork();
+	if (s->gate_pid < 0)
+		return err_sys(err, errno, "fork the gate");
+	if (s->gate_pid == 0)
+		gate_main(s, self);
+	fd_close(&s->gate_ctl[1]);
+	fd_close(&s->gate_audit[1]);
+	return open_pidfd(s->gate_pid, &s->gate_pidfd, err);
+}
+
+static int make_channels(struct session *s, struct err *err)
+{
+	struct launch *l = &s->launch;
+
+	TRY(open_pidfd(getpid(), &l->launcher_pidfd, err));
+	if (wire_pair(l->init_ctl) < 0 || fd_pipe(l->out) < 0 || fd_pipe(l->audit) < 0 ||
+	    fd_pipe(l->ready) < 0)
+		return err_sys(err, errno, "make the channels");
+	for (size_t i = 0; i < ROLE_COUNT; i++)
+		if (wire_pair(l->ctl[i]) < 0 || wire_pair(l->go[i]) < 0)
+			return err_sys(err, errno, "make the channels");
+	return 0;
+}
+
+/* The children's ends are closed here, or no end of file would ever be seen. */
+static void close_inner_ends(struct launch *l)
+{
+	int *inner[] = { &l->init_ctl[1], &l->ctl[0][1], &l->ctl[1][1], &l->go[0][1],
+			 &l->go[1][1],	  &l->out[1],	 &l->audit[1],	&l->ready[1] };
+
+	for (size_t i = 0; i < sizeof(inner) / sizeof(inner[0]); i++)
+		fd_close(inner[i]);
+}
+
+int session_start_init(struct session *s, struct err *err)
+{
+	unsigned long flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET |
+			      CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD | SIGCHLD;
+	sigset_t all, old;
+	long pid;
+
+	TRY(make_channels(s, err));
+	s->launch.stdio = &s->stdio;
+	for (int i = 0; i < 3; i++)
+		s->launch.relay_fds[i] = s->relay.agent_fd[i];
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old); /* inherited by init and reapers, undone by role.c */
+	pid = syscall(SYS_clone, flags, NULL, &s->init_pidfd, NULL, NULL);
+	if (pid == 0)
+		init_main(&s->launch);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	if (pid < 0)
+		return host_explain(HOST_STEP_USERNS, errno, err);
+	s->init_pid = (pid_t)pid;
+	close_inner_ends(&s->launch);
+	relay_drop_agent_fds(&s->relay);
+	return 0;
+}
