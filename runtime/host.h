@@ -50,7 +50,7 @@ enum host_step {
 
 /* Turns "step failed with code" (a positive errno) into the reason, as far as evidence shows one, and
  * its fix: err gets "<what was there>: <the reason>. <fix>". Returns -code. Runs in: launcher or the
- * failing child, forks probes. */
+ * failing child. */
 int host_explain(enum host_step step, int code, struct err *err);
 
 /* The evidence behind it, separately so that it can be injected by tests; numbers are -1 and strings
@@ -62,8 +62,10 @@ struct host_evidence {
 	char apparmor_profile[128];	/* /proc/self/attr/current */
 	long seccomp_mode;		/* Seccomp: of /proc/self/status */
 	long no_new_privs;
-	int clone3_errno; /* of clone3(NULL, 0): EINVAL on a free kernel, ENOSYS filtered */
-	bool proc_masked; /* something is mounted over parts of /proc */
+	int clone3_errno;    /* of clone3(NULL, 0): EINVAL on a free kernel, ENOSYS filtered */
+	int unshare_errno;   /* of unshare(0): 0 on a free kernel, EPERM filtered */
+	char zero_limit[40]; /* a user.max_*_namespaces of another kind that is 0 */
+	bool proc_masked;    /* something is mounted over parts of /proc */
 	bool selinux_enforcing;
 	char container[32]; /* "docker", "podman", "kubernetes", "wsl", "gvisor" … */
 	long uid_map_count; /* ids mapped in the caller's own user namespace */
