@@ -19,10 +19,12 @@
 int landlock_abi(void);
 
 /* No signal to, and no abstract unix socket of, a process outside the caller and what it forks from
- * now on (ABI 6). For the gate before it forks its resolvers: so it can still end them. */
+ * now on (ABI 6). For the gate before it forks its resolvers, which it may then still end. */
 int landlock_scope(int *ret_abi, struct err *err) MUST_CHECK;
 
-/* The gate's loop: no file can be opened, no TCP port bound (ABI 4); connecting is its work. */
+/* For who opens nothing any more: the gate's loop, init, reapers. No file can be opened, no TCP port
+ * bound (ABI 4); connecting is the gate's work. Signals are left to landlock_scope(), for a reaper's
+ * is to send them. */
 int landlock_gate(int *ret_abi, struct err *err) MUST_CHECK;
 
 /* A resolver helper: reads what NSS needs, writes nothing, binds no TCP port. (Connecting to a unix

@@ -24,13 +24,12 @@
 
 #include "seccomp_filters.h"
 
-#define ROLE(role)  (1U << (role))
-#define AGENTS	    (ROLE(SECCOMP_AGENT) | ROLE(SECCOMP_AGENT_USERNS))
-#define PROGRAMS    (AGENTS | ROLE(SECCOMP_PROXY))
-#define SUPERVISORS (ROLE(SECCOMP_INIT) | ROLE(SECCOMP_REAPER))
-#define EVERYONE    (ROLE(SECCOMP_ROLE_COUNT) - 1)
-#define OURS	    (EVERYONE & ~PROGRAMS)
-#define UNNESTED    (EVERYONE & ~ROLE(SECCOMP_AGENT_USERNS))
+#define ROLE(role) (1U << (role))
+#define AGENTS	   (ROLE(SECCOMP_AGENT) | ROLE(SECCOMP_AGENT_USERNS))
+#define PROGRAMS   (AGENTS | ROLE(SECCOMP_PROXY))
+#define EVERYONE   (ROLE(SECCOMP_ROLE_COUNT) - 1)
+#define OURS	   (EVERYONE & ~PROGRAMS)
+#define UNNESTED   (EVERYONE & ~ROLE(SECCOMP_AGENT_USERNS))
 
 /* Calls whose errno without the filter would be another (in brackets), and which do nothing even if
  * they should get through. */
@@ -68,7 +67,7 @@ static const struct attempt {
 	  SYS_socket,
 	  { AF_NETLINK, SOCK_RAW, NETLINK_KOBJECT_UEVENT } },
 	{ "a socket",
-	  SUPERVISORS | ROLE(SECCOMP_RELAY),
+	  ROLE(SECCOMP_REAPER) | ROLE(SECCOMP_RELAY),
 	  EPERM,
 	  SYS_socket,
 	  { AF_INET, SOCK_STREAM, 0 } },					/* [works] */

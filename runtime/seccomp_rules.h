@@ -112,10 +112,13 @@ static const char calls_gate[] =
 	"recvmsg sendmmsg sendmsg sendto setsockopt shutdown socket socketpair splice tee "
 	"wait4 waitid ";
 
-/* Name resolution: sendmmsg and recvfrom are glibc's; bind is for netlink; the rest are modules'. */
+/* Name resolution. The zygote of the helpers is confined by the same filter, so a plain fork stays
+ * possible; each helper ends itself by an alarm. sendmmsg and recvfrom are glibc's, bind is for
+ * netlink, the rest are NSS modules'. */
 static const char calls_resolver[] =
-	"bind connect flock getpeername getsockname getsockopt getxattr lgetxattr recvfrom "
-	"recvmmsg recvmsg sendmmsg sendmsg sendto setsockopt shutdown socket umask ";
+	"alarm bind clone connect flock fork getpeername getsockname getsockopt getxattr "
+	"lgetxattr recvfrom recvmmsg recvmsg sendmmsg sendmsg sendto setitimer setsockopt "
+	"shutdown socket socketpair umask vfork wait4 waitid ";
 
 /* `sendto` by the refusals below: a stream that it was given may be a socket of the host's. */
 static const char calls_relay[] = "recvfrom recvmsg sendto splice ";
@@ -124,6 +127,10 @@ static const char calls_relay[] = "recvfrom recvmsg sendto splice ";
 static const char calls_supervisor[] =
 	"kill pidfd_open pidfd_send_signal recvfrom recvmsg sendmsg sendto setpgid tgkill "
 	"wait4 waitid ";
+
+/* init looks whether the proxy's port accepts; it stands in the egress namespace, where nothing but the
+ * proxy and the gate's listeners can be reached. */
+static const char calls_init[] = "connect socket ";
 
 /* Refused by name: EPERM says "known, and no" (ENOSYS would say "perhaps another way"). */
 static const char known_bad[] =
@@ -145,9 +152,10 @@ static const char known_bad[] =
 	"pidfd_send_signal process_madvise process_vm_readv process_vm_writev ptrace "
 	"rt_sigqueueinfo rt_tgsigqueueinfo setgid setgroups setregid setresgid setresuid "
 	"setreuid setuid tgkill tkill vfork "
-	/* files and sockets, for those that hold all that they need */
+	/* files and sockets, for those that hold all that they need; openat2 is not here, since
+	 * libraries fall back from its ENOSYS to openat */
 	"accept accept4 bind chmod chown connect creat fchmod fchmodat fchown fchownat "
-	"lchown link linkat listen mkdir mkdirat mknod mknodat open openat openat2 rename "
+	"lchown link linkat listen mkdir mkdirat mknod mknodat open openat rename "
 	"renameat renameat2 rmdir sendmmsg sendmsg socket socketpair symlink symlinkat "
 	"truncate unlink unlinkat ";
 
@@ -289,6 +297,15 @@ static const struct arg_rule refuse_gate_families[] = {
 	RULES_END,
 };
 
+/* Programs run by the kernel on a socket's packets, and protocols stacked on it (TCP_ULP loads modules). */
+enum { SOL_TCP_LEVEL = 6, TCP_ULP_OPTION = 31 };
+#define OPTION(level, name) IF_BOTH("setsockopt", EPERM, ARG_EQ32(1, (level)), ARG_EQ32(2, (name)))
+static const struct arg_rule refuse_socket_programs[] = {
+	OPTION(SOL_SOCKET, SO_ATTACH_FILTER),	      OPTION(SOL_SOCKET, SO_ATTACH_BPF),
+	OPTION(SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF), OPTION(SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF),
+	OPTION(SOL_TCP_LEVEL, TCP_ULP_OPTION),	      RULES_END,
+};
+
 /* setarch -R and gdb switch the address randomisation off; PER_LINUX32 and UNAME26 are harmless. */
 #define PERSONALITY(value) IF("personality", 0, ARG_EQ32(0, (value)))
 static const struct arg_rule allow_personality[] = {
@@ -324,9 +341,20 @@ static const struct arg_rule allow_ioctl_interfaces[] = {
 	IOCTL(SIOCGIFNAME), IOCTL(SIOCGIFINDEX), IOCTL(SIOCGIFCONF), IOCTL(SIOCGIFFLAGS), RULES_END,
 };
 
+/* The commands that newer C libraries use carry a struct that <sys/ioctl.h> does not have. */
+#define TERMIOS2(direction, number) _IOC(direction, 'T', number, 44)
 static const struct arg_rule allow_ioctl_terminal[] = {
-	IOCTL(TCSETS),	   IOCTL(TCSETSW),   IOCTL(TCSETSF), IOCTL(TIOCGWINSZ),
-	IOCTL(TIOCSWINSZ), IOCTL(TIOCGPGRP), RULES_END,
+	IOCTL(TERMIOS2(_IOC_READ, 0x2a)),
+	IOCTL(TERMIOS2(_IOC_WRITE, 0x2b)),
+	IOCTL(TERMIOS2(_IOC_WRITE, 0x2c)),
+	IOCTL(TERMIOS2(_IOC_WRITE, 0x2d)),
+	IOCTL(TCSETS),
+	IOCTL(TCSETSW),
+	IOCTL(TCSETSF),
+	IOCTL(TIOCGWINSZ),
+	IOCTL(TIOCSWINSZ),
+	IOCTL(TIOCGPGRP),
+	RULES_END,
 };
 
 static const struct arg_rule allow_ioctl_foreground[] = {
@@ -366,14 +394,14 @@ static const struct role_rules role_rules[] = {
 	[SECCOMP_GATE] = {
 		.calls = { calls_basic, calls_gate },
 		.allow = { allow_prctl_harmless, allow_ioctl_queue },
-		.refuse = { refuse_sockets, refuse_gate_families, refuse_new_code,
-			    refuse_reaching_others },
+		.refuse = { refuse_sockets, refuse_gate_families, refuse_socket_programs,
+			    refuse_new_code, refuse_reaching_others },
 	},
 	[SECCOMP_RESOLVER] = {
 		.calls = { calls_basic, calls_read_files, calls_resolver },
 		.allow = { allow_prctl_harmless, allow_ioctl_queue, allow_ioctl_interfaces },
-		.refuse = { refuse_sockets, refuse_netlink_but_routes, refuse_writing_opens,
-			    refuse_reaching_others },
+		.refuse = { refuse_sockets, refuse_netlink_but_routes, refuse_clone_namespaces,
+			    refuse_writing_opens, refuse_reaching_others },
 	},
 	[SECCOMP_RELAY] = {
 		.calls = { calls_basic, calls_relay },
@@ -381,9 +409,10 @@ static const struct role_rules role_rules[] = {
 		.refuse = { refuse_send_addresses, refuse_new_code, refuse_reaching_others },
 	},
 	[SECCOMP_INIT] = {
-		.calls = { calls_basic, calls_supervisor },
+		.calls = { calls_basic, calls_supervisor, calls_init },
 		.allow = { allow_prctl_harmless, allow_ioctl_queue },
-		.refuse = { refuse_send_addresses, refuse_new_code },
+		.refuse = { refuse_sockets, refuse_gate_families, refuse_socket_programs,
+			    refuse_send_addresses, refuse_new_code },
 	},
 	[SECCOMP_REAPER] = {
 		.calls = { calls_basic, calls_supervisor },

@@ -253,7 +253,6 @@ Test(seccomp, proxy)
 static const struct probe for_ours[] = {
 	IS(execve, EPERM, 0, 0, 0),
 	IS(execveat, EPERM, -1),
-	IS(clone, EPERM, SIGCHLD | CLONE_THREAD),
 	IS(clone3, ENOSYS, 0, 0),
 	IS(ptrace, EPERM, 0, 0, 0, 0),
 	IS(unshare, EPERM, 0),
@@ -296,6 +295,11 @@ static int gate_child(void *arg)
 		IS(epoll_create1, OK, 0),
 		IS(timerfd_create, OK, CLOCK_MONOTONIC, 0),
 		IS(bind, EPERM, -1, 0, 0),
+		IS(clone, EPERM, SIGCHLD | CLONE_THREAD),
+		IS(setsockopt, EPERM, -1, SOL_SOCKET, SO_ATTACH_FILTER, 0, 0),
+		IS(setsockopt, EPERM, -1, HIGH | SOL_SOCKET, HIGH | SO_ATTACH_BPF, 0, 0),
+		IS(setsockopt, EPERM, -1, 6, 31, 0, 0),
+		IS(setsockopt, EBADF, -1, SOL_SOCKET, SO_KEEPALIVE, 0, 0),
 		IS(kill, EPERM, INT32_MAX, 0),
 		IS(prlimit64, EPERM, 0, RLIMIT_CORE, 1, 0),
 		IS(prlimit64, OK, 0, RLIMIT_CORE, 0, 0),
@@ -323,13 +327,16 @@ static int resolver_child(void *arg)
 		IS(openat, EACCES, AT_FDCWD, (long)"/dev/null", O_RDONLY | O_TRUNC),
 		IS(openat, EACCES, AT_FDCWD, (long)"/nonexistent", O_RDONLY | O_CREAT, 0600),
 		IS(openat, EACCES, AT_FDCWD, (long)"/tmp", O_TMPFILE | O_RDWR, 0600),
-		IS(openat2, EPERM, AT_FDCWD, 0, 0, 0),
+		IS(openat2, ENOSYS, AT_FDCWD, 0, 0, 0),
 		IS(socket, OK, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
 		IS(socket, OK, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE),
 		IS(socket, EPERM, AF_NETLINK, SOCK_RAW, NETLINK_AUDIT),
 		IS(sendmmsg, EBADF, -1, 0, 0, 0),
 		IS(mmap, OK, 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1),
 		IS(kill, EPERM, INT32_MAX, 0),
+		IS(clone, EINVAL, CLONE_THREAD),
+		IS(clone, EPERM, CLONE_NEWUSER | CLONE_FS),
+		IS(alarm, OK, 0),
 	};
 
 	(void)arg;
@@ -376,14 +383,21 @@ static const struct probe supervisor[] = {
 	IS(recvmsg, EBADF, -1, 0, 0),
 	IS(signalfd4, EINVAL, -1, 0, 0, 0),
 	IS(pidfd_open, EINVAL, -1, 0),
-	IS(socket, EPERM, AF_INET, SOCK_STREAM, 0),
-	IS(connect, EPERM, -1, 0, 0),
 };
 
 static int init_child(void *arg)
 {
+	static const struct probe init[] = {
+		IS(socket, OK, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
+		IS(socket, EAFNOSUPPORT, AF_UNIX, SOCK_STREAM, 0),
+		IS(connect, EBADF, -1, 0, 0),
+		IS(bind, EPERM, -1, 0, 0),
+		IS(clone, EPERM, SIGCHLD | CLONE_THREAD),
+	};
+
 	(void)arg;
-	return load(SECCOMP_INIT) | PROBE(for_ours) | PROBE(no_new_code) | PROBE(supervisor);
+	return load(SECCOMP_INIT) | PROBE(for_ours) | PROBE(no_new_code) | PROBE(supervisor) |
+	       PROBE(init);
 }
 
 Test(seccomp, init)
@@ -394,6 +408,9 @@ Test(seccomp, init)
 static int reaper_child(void *arg)
 {
 	static const struct probe terminal[] = {
+		IS(socket, EPERM, AF_INET, SOCK_STREAM, 0),
+		IS(connect, EPERM, -1, 0, 0),
+		IS(clone, EPERM, SIGCHLD | CLONE_THREAD),
 		IS(ioctl, EBADF, -1, TIOCSPGRP, 0),
 		IS(ioctl, EBADF, -1, TIOCGPGRP, 0),
 		IS(ioctl, EBADF, -1, HIGH | TIOCGPGRP, 0),
