@@ -114,11 +114,17 @@ static bool write_record(struct audit *audit, const struct buf *line)
 
 static int put_escaped(const char *bytes, size_t len, void *ctx)
 {
-	for (size_t i = 0; i < len; i++)
-		if (bytes[i] == 0x7f)
+	const char *end = bytes + len;
+
+	while (bytes < end) {
+		const char *del = memchr(bytes, 0x7f, (size_t)(end - bytes));
+		const char *stop = del ? del : end;
+
+		buf_append(ctx, bytes, (size_t)(stop - bytes));
+		if (del)
 			buf_puts(ctx, "\\u007f");
-		else
-			buf_append(ctx, &bytes[i], 1);
+		bytes = del ? del + 1 : end;
+	}
 	return 0;
 }
 
@@ -213,6 +219,7 @@ static void remember_first(struct audit *audit, const json_t *record)
 	struct audit_denial *first = &audit->first;
 	json_int_t port = json_integer_value(json_object_get(record, "port"));
 
+	audit->has_first = true;
 	copy_text(first->method, sizeof(first->method), record, "method");
 	copy_text(first->host, sizeof(first->host), record, "host");
 	copy_text(first->path, sizeof(first->path), record, "path");
@@ -230,7 +237,7 @@ static void count(struct audit *audit, enum audit_source source, const json_t *r
 	}
 	if (!text_is(record, "verdict", "deny"))
 		return;
-	if (!audit->first.reason[0])
+	if (!audit->has_first)
 		remember_first(audit, record);
 	audit->denied++;
 }

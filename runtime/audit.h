@@ -52,6 +52,7 @@ struct audit {
 	bool broken_line; /* the last write was cut short: the next begins with a newline */
 	struct audit_stream stream[AUDIT_SOURCES];
 	uint64_t requests, denied, lost, invalid;
+	bool has_first;
 	struct audit_denial first;
 	const struct secrets
 		*secrets; /* borrowed, or NULL: a record that holds a token is not kept */

@@ -32,7 +32,10 @@ static void put_port(struct buf *out, int port)
 
 static void hint_host(struct buf *out, const struct audit_denial *first)
 {
-	buf_printf(out, "; to allow it: --allow %s", first->host);
+	bool is_ipv6 = strchr(first->host, ':') != NULL;
+
+	buf_printf(out, is_ipv6 ? "; to allow it: --allow '[%s]'" : "; to allow it: --allow %s",
+		   first->host);
 	put_port(out, first->port);
 }
 

@@ -252,8 +252,9 @@ static int prepare_copy(const struct relay_child *child, struct copy *copy, stru
 	bool is_input = child->stream == 0;
 	int own_fd = child->pipe_fds[is_input ? 1 : 0];
 	int callers_fd = fcntl(child->stream, F_DUPFD_CLOEXEC, 3);
+	int flags = fcntl(own_fd, F_GETFL); /* O_DIRECT stays */
 
-	if (callers_fd < 0 || fcntl(own_fd, F_SETFL, O_NONBLOCK) < 0)
+	if (callers_fd < 0 || flags < 0 || fcntl(own_fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return err_sys(err, errno, "fcntl");
 	*copy = (struct copy){
 		.src_fd = is_input ? callers_fd : own_fd,
