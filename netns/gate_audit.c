@@ -6,6 +6,7 @@
  */
 #include "netns/gate_audit.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -14,7 +15,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BURST = 256, TOKEN_MS = 20, TEXT_MAX = 512 };
+enum {
+	BURST = 256,
+	TOKEN_MS = 20,
+	/* Escaped bytes of a string: a domain name whole, anything else cut; all of them fit a line. */
+	HOST_MAX = 6 * 255,
+	TEXT_MAX = 384,
+};
+
+static_assert(HOST_MAX + 6 * TEXT_MAX + 256 < GATE_AUDIT_LINE_BYTES,
+	      "a line has room for its strings");
 
 struct line {
 	char bytes[GATE_AUDIT_LINE_BYTES];
@@ -34,14 +44,16 @@ __attribute__((format(printf, 2, 3))) static void add(struct line *line, const c
 		line->len += (size_t)n;
 }
 
-/* A string of at most TEXT_MAX bytes, as printable ASCII (RFC 8259 §7). */
-static void add_string(struct line *line, const char *key, const char *text)
+/* A string as printable ASCII (RFC 8259 §7), cut after `max` bytes of it. */
+static void add_string(struct line *line, const char *key, const char *text, size_t max)
 {
+	size_t end;
+
 	if (!text)
 		return;
 	add(line, ",\"%s\":\"", key);
-	for (size_t i = 0; text[i] && i < TEXT_MAX; i++) {
-		unsigned char c = (unsigned char)text[i];
+	for (end = line->len + max; *text && line->len + 6 <= end; text++) {
+		unsigned char c = (unsigned char)*text;
 
 		if (c < 0x20 || c > 0x7e || c == '"' || c == '\\')
 			add(line, "\\u%04x", c);
@@ -99,19 +111,19 @@ static void write_line(struct gate_audit *audit, const struct gate_event *event)
 	ssize_t n;
 
 	add_time(&line);
-	add_string(&line, "event", event->event ? event->event : "gate");
-	add_string(&line, "verdict", event->verdict);
-	add_string(&line, "reason", event->reason);
-	add_string(&line, "host", event->host);
+	add_string(&line, "event", event->event ? event->event : "gate", TEXT_MAX);
+	add_string(&line, "verdict", event->verdict, TEXT_MAX);
+	add_string(&line, "reason", event->reason, TEXT_MAX);
+	add_string(&line, "host", event->host, HOST_MAX);
 	if (event->port)
 		add(&line, ",\"port\":%u", event->port);
-	add_string(&line, "address", event->address);
-	add_string(&line, "detail", event->detail);
+	add_string(&line, "address", event->address, TEXT_MAX);
+	add_string(&line, "detail", event->detail, TEXT_MAX);
 	if (audit->suppressed)
 		add(&line, ",\"suppressed\":%" PRIu64, audit->suppressed);
 	if (audit->lost)
 		add(&line, ",\"lost\":%" PRIu64, audit->lost);
-	add_string(&line, "run", audit->run_id);
+	add_string(&line, "run", audit->run_id, TEXT_MAX);
 	add(&line, "}\n");
 	do {
 		n = write(audit->fd, line.bytes, line.len);

@@ -115,6 +115,7 @@ struct embedding {
 	uint8_t mask[16];
 	uint8_t at[4];
 	uint8_t invert;
+	bool is_guess; /* one of several readings: only a metadata address counts */
 };
 
 #define LAST4                  \
@@ -132,11 +133,21 @@ static const struct embedding embeddings[] = {
 	{ .value = { [8] = 0xff, 0xff }, .mask = { FF6, FF6 }, .at = LAST4 },
 	/* 64:ff9b::a.b.c.d. */
 	{ .value = { 0, 0x64, 0xff, 0x9b }, .mask = { FF6, FF6 }, .at = LAST4 },
-	/* 64:ff9b:1::/48 may be cut at /48, /56, /64 or /96 (RFC 6052 §2.2; byte 8 is skipped). */
-	{ .value = { 0, 0x64, 0xff, 0x9b, 0, 1 }, .mask = { FF6 }, .at = { 6, 7, 9, 10 } },
-	{ .value = { 0, 0x64, 0xff, 0x9b, 0, 1 }, .mask = { FF6 }, .at = { 7, 9, 10, 11 } },
-	{ .value = { 0, 0x64, 0xff, 0x9b, 0, 1 }, .mask = { FF6 }, .at = { 9, 10, 11, 12 } },
-	{ .value = { 0, 0x64, 0xff, 0x9b, 0, 1 }, .mask = { FF6 }, .at = LAST4 },
+	/* 64:ff9b:1::/48 may be cut at /48, /56, /64 or /96 (RFC 6052 §2.2; byte 8 is skipped). Which it
+	 * is the host's network knows. */
+	{ .value = { 0, 0x64, 0xff, 0x9b, 0, 1 },
+	  .mask = { FF6 },
+	  .at = { 6, 7, 9, 10 },
+	  .is_guess = true },
+	{ .value = { 0, 0x64, 0xff, 0x9b, 0, 1 },
+	  .mask = { FF6 },
+	  .at = { 7, 9, 10, 11 },
+	  .is_guess = true },
+	{ .value = { 0, 0x64, 0xff, 0x9b, 0, 1 },
+	  .mask = { FF6 },
+	  .at = { 9, 10, 11, 12 },
+	  .is_guess = true },
+	{ .value = { 0, 0x64, 0xff, 0x9b, 0, 1 }, .mask = { FF6 }, .at = LAST4, .is_guess = true },
 	/* 2002:a.b.c.d::/48, 6to4. */
 	{ .value = { 0x20, 0x02 }, .mask = { FF2 }, .at = { 2, 3, 4, 5 } },
 	/* 2001:0:<server>:…:<client, inverted>, Teredo. */
@@ -199,6 +210,8 @@ static const struct range *v6_range(const uint8_t bytes[static 16])
 		if (!embeds(&embeddings[i], bytes, v4))
 			continue;
 		inner = v4_range(v4);
+		if (embeddings[i].is_guess && inner->class != GATE_CLASS_METADATA)
+			continue;
 		if (inner->class > worst->class)
 			worst = inner;
 	}
