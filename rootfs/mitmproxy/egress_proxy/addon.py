@@ -8,17 +8,24 @@ HTTP/1 request in the clear; what follows a CONNECT is a TLS ClientHello; what c
 HTTP. Anything else is closed. mitmproxy's own guess, which ends in a raw tunnel, is not asked.
 """
 
+import re
 import sys
 
 from mitmproxy import http
 from mitmproxy.proxy import commands, events, layer, layers
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.http import HTTPMode
+from OpenSSL import SSL
 
 from egress_proxy import answer, paths
 from egress_proxy.authority import BadAuthority, canonical_host, parse_authority, render_authority
 from egress_proxy.decision import Request, decide, decide_connect
 from egress_proxy.routes import BadRoutes, parse_routes
+
+# A handshake record whose first message is a ClientHello, or the beginning of one.
+CLIENT_HELLO_START = re.compile(
+    rb"\x16?|\x16\x03|\x16\x03[\x00-\x03].{0,2}|\x16\x03[\x00-\x03]..\x01", re.DOTALL
+)
 
 
 class Close(layer.Layer):
@@ -32,9 +39,9 @@ class Close(layer.Layer):
 class Exchange:
     """What is known of one request, until its line is written."""
 
-    def __init__(self, flow, event="request"):
+    def __init__(self, flow):
         self.flow = flow
-        self.fields = {"event": event, "verdict": "allow", "reason": ""}
+        self.fields = {"event": "request", "verdict": "allow", "reason": ""}
         self.up = 0
         self.down = 0
         self.is_written = False
@@ -89,11 +96,11 @@ class Addon:
 
     def _after_connect(self, nextlayer):
         context, data = nextlayer.context, nextlayer.data_client()
-        if not (b"\x16\x03".startswith(data[:2]) and (len(data) < 3 or data[2] <= 3)):
+        if not CLIENT_HELLO_START.fullmatch(data[:6]):
             host, port = context.server.address
             self.audit.write("connection", verdict="deny", reason="not_tls", host=host, port=port)
             return Close(context)
-        if len(data) < 3:
+        if len(data) < 6:
             return None  # wait for more
         server_tls = layers.ServerTLSLayer(context)
         server_tls.child_layer = layers.ClientTLSLayer(context)
@@ -115,8 +122,6 @@ class Addon:
             name = canonical_host(host)
         except BadAuthority:
             return  # mitmproxy closes a connection that gets no TLS object
-        from OpenSSL import SSL
-
         data.ssl_conn = SSL.Connection(self.leaves.context(name))
         data.ssl_conn.set_accept_state()
 
@@ -158,7 +163,7 @@ class Addon:
     def http_connect(self, flow):
         head = flow.request.egress_head
         host, port = head.authority
-        exchange = self._begin(flow, "connect", host=host, port=port, method="CONNECT")
+        exchange = self._begin(flow, host=host, port=port, method="CONNECT")
         if head.host and (head.host[0] != host or head.host[1] not in (None, port)):
             self._answer(exchange, 421, "authority_mismatch", "CONNECT and Host name two hosts")
             return
@@ -182,7 +187,7 @@ class Addon:
         # `tls` is set only by the ClientTLSLayer that a CONNECT leads to.
         inside = flow.client_conn.tls
         exchange = self._begin(
-            flow, "request",
+            flow,
             method=request.data.method.decode("latin-1"),
             protocol="h2" if request.is_http2 else "http/1.1",
         )  # fmt: skip
@@ -213,7 +218,7 @@ class Addon:
         request = flow.request
         scheme = "https" if inside else "http"
         if request.is_http2:
-            if request.data.scheme != b"https":
+            if request.egress_scheme != b"https":
                 raise BadAuthority(":scheme is not https")
             named = [request.data.authority] + request.headers.get_all("host")
             authorities = [parse_authority(_raw(name)) for name in named if name]
@@ -312,8 +317,8 @@ class Addon:
 
     # Answers and lines
 
-    def _begin(self, flow, event, **fields):
-        exchange = Exchange(flow, event)
+    def _begin(self, flow, **fields):
+        exchange = Exchange(flow)
         exchange.update(**fields)
         flow.metadata["exchange"] = exchange
         self.exchanges.add(exchange)
@@ -338,7 +343,7 @@ class Addon:
         if flow.request.data.method == b"HEAD":
             payload = b""
         headers = {"content-type": "application/json", "cache-control": "no-store"}
-        if status == 400 or flow.request.egress_has_body or fields["event"] == "connect":
+        if status == 400 or flow.request.egress_has_body or fields["method"] == "CONNECT":
             headers["connection"] = "close"
         flow.response = http.Response.make(status, payload, headers)
 

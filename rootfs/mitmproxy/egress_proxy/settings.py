@@ -63,8 +63,11 @@ def close_memory():
 def _wipe_initial_environment(names):
     """proc(5): fields 50 and 51 of /proc/self/stat are where the environment began and ended at
     exec. setenv(3) and unsetenv(3) leave those bytes as they are."""
-    with open("/proc/self/stat", "rb") as stat:
-        fields = stat.read().rpartition(b")")[2].split()
+    try:
+        with open("/proc/self/stat", "rb") as stat:
+            fields = stat.read().rpartition(b")")[2].split()
+    except OSError:
+        return  # no /proc here, so nobody reads an environment there
     start, end = int(fields[47]), int(fields[48])
     if not 0 < start < end:
         return

@@ -24,6 +24,7 @@ class Stream(HttpStream):
 
     def state_wait_for_request_headers(self, event):
         event.request.egress_has_body = not event.end_stream
+        event.request.egress_scheme = event.request.data.scheme  # the original overwrites it
         yield from super().state_wait_for_request_headers(event)
 
     def start_request_stream(self):
