@@ -6,7 +6,8 @@
 #ifndef RUNTIME_CMD_DOCTOR_H
 #define RUNTIME_CMD_DOCTOR_H
 
-/* Prints to stdout. 0 when a bottle can run here, 125 when not, 2 → 125 on bad usage. */
+/* Prints to stdout. 0 when a bottle can run here (warnings are fine), 125 when not or on bad
+ * usage. */
 int cmd_doctor(int argc, char **argv);
 
 #endif
