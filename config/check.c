@@ -97,10 +97,10 @@ static int check_path_bytes(const char *text, struct err *err)
 {
 	for (const char *c = text; *c; c++) {
 		if (*c == '?' || *c == '#')
-			return err_set(err, EINVAL,
-				       "'%s' has a '%c'; only the path is compared, a query is let "
-				       "through with it, so leave it out",
-				       quote(text).text, *c);
+			return err_set(
+				err, EINVAL,
+				"'%s' has a '%c'; only the path is compared, so end it there",
+				quote(text).text, *c);
 		if (*c == '*')
 			return err_set(
 				err, EINVAL,

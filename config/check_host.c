@@ -114,8 +114,8 @@ static int check_label(const char *name, const char *label, size_t len, struct e
 				       quote(name).text);
 		/* '_' is no host name's letter by RFC 1123, but hosts with one exist. */
 		if (!isalnum((unsigned char)label[i]) && label[i] != '-' && label[i] != '_')
-			return err_set(err, EINVAL, "'%s' has a byte that no host name has: '%c'",
-				       quote(name).text, label[i]);
+			return err_set(err, EINVAL, "'%s' has a byte that no host name has: 0x%02x",
+				       quote(name).text, (unsigned char)label[i]);
 	}
 	return 0;
 }

@@ -135,7 +135,7 @@ static int expand_path(struct schema *schema, const struct yaml_value *value, ch
 	if (*text == '~' && text[1] && text[1] != '/')
 		return schema_fail(schema, value,
 				   "'%s': another user's home is not looked up; write "
-				   "the path out, or ./~… for a file of that name",
+				   "the path out, or ./~NAME for a file of that name",
 				   quote(text).text);
 	if (*text == '~' && (!home || *home != '/'))
 		return schema_fail(schema, value, "'%s': HOME is not set to an absolute path",

@@ -61,6 +61,22 @@ void keys_print_markdown(struct buf *buf)
 	}
 }
 
+static void put_default(struct buf *buf, const char *fallback, const char *special)
+{
+	static const char required[] = "required";
+
+	if (!*fallback)
+		return;
+	if (str_starts(fallback, required)) {
+		buf_puts(buf, " Required");
+		fallback += strlen(required);
+	} else {
+		buf_puts(buf, " Default: ");
+	}
+	put_escaped(buf, fallback, special);
+	buf_puts(buf, ".");
+}
+
 void keys_print_scdoc(struct buf *buf)
 {
 	static const char special[] = "*_\\";
@@ -74,11 +90,7 @@ void keys_print_scdoc(struct buf *buf)
 		put_type(buf, key, special);
 		buf_puts(buf, ")\n\t");
 		put_escaped(buf, key->help, special);
-		if (*key->fallback) {
-			buf_puts(buf, " Default: ");
-			put_escaped(buf, key->fallback, special);
-			buf_puts(buf, ".");
-		}
+		put_default(buf, key->fallback, special);
 		buf_puts(buf, "\n");
 	}
 }

@@ -178,7 +178,7 @@ static int fail_unknown(struct schema *schema, const struct yaml_value *value, c
 	else if (nearest)
 		buf_printf(&sentence, "did you mean '%s'?", nearest);
 	else if (elsewhere)
-		buf_printf(&sentence, "did you mean '%s'?", elsewhere);
+		buf_printf(&sentence, "known only as '%s'", elsewhere);
 	else
 		for (size_t i = 0; i < words.len; i++)
 			buf_printf(&sentence, "%s%s", i ? ", " : "known here: ", words.items[i]);

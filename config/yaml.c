@@ -92,7 +92,7 @@ static int fail_syntax(struct source *source)
 	if (parser->error == YAML_MEMORY_ERROR)
 		return err_sys(source->err, ENOMEM, "%s", source->name);
 	if (parser->error == YAML_READER_ERROR) {
-		snprintf(sentence, sizeof(sentence), "not valid UTF-8 text: %s", problem);
+		snprintf(sentence, sizeof(sentence), "not plain UTF-8 text: %s", problem);
 		return fail(source, mark_of_offset(source, parser->problem_offset), sentence);
 	}
 	if (context && parser->context_mark.line != parser->problem_mark.line)
