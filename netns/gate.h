@@ -96,4 +96,7 @@ int gate_send_targets(int control_fd, const struct gate_target *targets, size_t 
 
 int gate_read_reply(int control_fd, struct err *err) MUST_CHECK;
 
+/* The gate's own last word when gate_run failed: read by gate_read_reply. */
+void gate_send_failure(int control_fd, int rc, const struct err *err);
+
 #endif

@@ -139,3 +139,10 @@ int gate_read_reply(int control_fd, struct err *err)
 	reply.err.text[sizeof(reply.err.text) - 1] = '\0';
 	return reply.code < 0 ? err_set(err, -reply.code, "%s", reply.err.text) : 0;
 }
+
+void gate_send_failure(int control_fd, int rc, const struct err *err)
+{
+	struct gate_reply reply = { .code = rc, .err = *err };
+
+	(void)!fd_send(control_fd, &reply, sizeof(reply), NULL, 0);
+}

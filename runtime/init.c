@@ -31,6 +31,7 @@
 #include "runtime/launch.h"
 #include "runtime/seccomp.h"
 #include "runtime/secrets.h"
+#include "runtime/title.h"
 #include "runtime/wire.h"
 
 enum { PORT_TRY_INTERVAL_MS = 10 };
@@ -145,6 +146,7 @@ static int set_up(const struct launch *launch, const char **ret_step, struct err
 	*ret_step = "start";
 	TRY(die_with_launcher(launch, err));
 	environ_wipe();
+	title_set("bottle: init");
 	*ret_step = "ids";
 	TRY(map_ids(launch, err));
 	*ret_step = "network";

@@ -10,6 +10,7 @@
 #include "runtime/cmd_image.h"
 #include "runtime/commands.h"
 #include "runtime/options.h"
+#include "runtime/title.h"
 
 #define BOTTLE_VERSION "0.1.0"
 
@@ -83,6 +84,7 @@ static int unknown_command(const char *word)
 
 int main(int argc, char **argv)
 {
+	title_remember(argc, argv);
 	/* Whatever the caller left open must not reach anything that is forked from here. */
 	if (fd_all_cloexec() < 0) {
 		log_error("close_range: this kernel is older than 5.15, which bottle needs");

@@ -33,6 +33,7 @@
 #include "runtime/landlock.h"
 #include "runtime/launch.h"
 #include "runtime/seccomp.h"
+#include "runtime/title.h"
 #include "runtime/tty.h"
 #include "runtime/wire.h"
 
@@ -128,6 +129,7 @@ static int give_up_power(const struct reaper *reaper, struct err *err)
 
 static int set_up(struct reaper *reaper, int netns_fd, const char **ret_step, struct err *err)
 {
+	title_set("bottle: reaper");
 	*ret_step = reaper->role == ROLE_PROXY ? "proxy-root" : "agent-root";
 	if (netns_fd >= 0 && setns(netns_fd, CLONE_NEWNET) < 0)
 		return err_sys(err, errno, "enter the internal network namespace");

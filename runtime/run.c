@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "runtime/caps.h"
 #include "runtime/commands.h"
 #include "runtime/fill.h"
 #include "runtime/finish.h"
@@ -25,6 +26,7 @@
 #include "runtime/run.h"
 #include "runtime/seccomp.h"
 #include "runtime/timing.h"
+#include "runtime/title.h"
 
 enum { START_STEP_TIMEOUT_MS = 30000, PROXY_END_TIMEOUT_MS = 1000 };
 
@@ -60,6 +62,8 @@ static int open_records(struct run *run, struct err *err)
 
 static int confine_relay(struct err *err)
 {
+	title_set("bottle: relay");
+	TRY(caps_drop_all(err)); /* with it no_new_privs, which the filter needs */
 	TRY(seccomp_load(SECCOMP_RELAY, err));
 	return seccomp_prove(SECCOMP_RELAY, err);
 }

@@ -19,6 +19,7 @@
 #include "runtime/landlock.h"
 #include "runtime/seccomp.h"
 #include "runtime/session.h"
+#include "runtime/title.h"
 
 static int confine_gate(struct err *err)
 {
@@ -54,12 +55,13 @@ noreturn static void gate_main(const struct session *s, pid_t launcher)
 	int control_fd = config.control_fd;
 	int rc = child_enter(&setup, &err);
 
+	title_set("bottle: gate");
 	if (rc == 0)
 		rc = caps_drop_all(&err);
 	if (rc == 0)
 		rc = gate_run(&config, &err);
 	if (rc < 0)
-		child_send_ready(control_fd, rc, &err);
+		gate_send_failure(control_fd, rc, &err);
 	_exit(rc < 0 ? 125 : 0);
 }
 
