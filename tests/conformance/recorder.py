@@ -143,7 +143,7 @@ class Recorder:
     def _answer(self, conn, head):
         """The path says how to answer. → whether the connection goes on"""
         line = head.split(b"\r\n")[0]
-        path = line.split(b" ")[1].split(b"?")[0]
+        path = line.partition(b" ")[2].partition(b" ")[0].partition(b"?")[0]
         for end, special in ANSWERS.items():
             if path.endswith(end):
                 conn.sendall(special)

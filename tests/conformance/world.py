@@ -35,6 +35,13 @@ def _openssl(*args):
                    stderr=subprocess.DEVNULL)  # fmt: skip
 
 
+def _join(whole, *parts):
+    with open(whole, "wb") as file:
+        for part in parts:
+            with open(part, "rb") as piece:
+                file.write(piece.read())
+
+
 def make_ca(folder, name):
     """→ (certificate, file with key and certificate)"""
     key, cert, both = (f"{folder}/{name}.{end}" for end in ("key", "crt", "pem"))
@@ -42,8 +49,7 @@ def make_ca(folder, name):
     _openssl("req", "-x509", "-new", "-key", key, "-subj", f"/CN={name}", "-days", "3", "-out", cert,
              "-addext", "basicConstraints=critical,CA:TRUE,pathlen:0",
              "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
-    with open(both, "w") as file:
-        file.write(open(key).read() + open(cert).read())
+    _join(both, key, cert)
     return cert, both
 
 
@@ -59,8 +65,7 @@ def make_leaf(folder, name, ca, names):
              f"{folder}/{ca}.key", "-CAcreateserial", "-days", "2", "-extfile", extensions,
              "-out", cert)  # fmt: skip
     both = f"{folder}/{name}.pem"
-    with open(both, "w") as file:
-        file.write(open(key).read() + open(cert).read())
+    _join(both, key, cert)
     return both
 
 
@@ -98,9 +103,10 @@ def start_recorder(folder):
 
 
 class Proxy:
-    """The proxy of rootfs/mitmproxy, started from the source tree."""
+    """The proxy of rootfs/mitmproxy, started from the source tree. `audit_fd`: where its log goes
+    instead of a file; `prefix`: what executes it."""
 
-    def __init__(self, folder, data, environment=None, port=9099):
+    def __init__(self, folder, data, environment=None, port=9099, audit_fd=None, prefix=()):
         self.port = port
         self.audit_path = f"{folder}/audit-{port}.jsonl"
         self.routes_path = f"{folder}/routes-{port}.yaml"
@@ -109,7 +115,9 @@ class Proxy:
         self.write_routes(render_routes(data["routes"]))
         entry = os.path.join(os.path.dirname(__file__), "../../rootfs/mitmproxy/entrypoint")
         ready, ready_fd = os.pipe()
-        audit = os.open(self.audit_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        audit = audit_fd
+        if audit is None:
+            audit = os.open(self.audit_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         env = {
             "PATH": os.environ["PATH"],
             "EGRESS_PROXY_ROUTES": self.routes_path,
@@ -123,7 +131,7 @@ class Proxy:
         }
         started = time.monotonic()
         with open(self.error_path, "wb") as errors:
-            self.process = subprocess.Popen([entry], env=env, stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*prefix, entry], env=env, stdin=subprocess.DEVNULL,
                                             stdout=errors, stderr=errors,
                                             pass_fds=[audit, ready_fd])  # fmt: skip
         os.close(audit)
@@ -132,7 +140,9 @@ class Proxy:
         os.close(ready)
         self.boot_seconds = time.monotonic() - started
         if said != b"READY=1\n":
-            raise RuntimeError(f"the proxy did not start: {open(self.error_path).read()}")
+            self.process.wait(10)
+            with open(self.error_path, encoding="utf-8") as file:
+                raise RuntimeError(f"the proxy did not start: {file.read()}")
 
     def write_routes(self, text):
         with open(self.routes_path, "w") as file:

@@ -271,7 +271,7 @@ class Addon:
             return
         flow.response.stream = exchange.count_down
         if flow.response.status_code == 403 and flow.server_conn.via:
-            exchange.update(reason="upstream_proxy_403")
+            exchange.update(reason="denied_upstream")
 
     def response(self, flow):
         exchange = flow.metadata.get("exchange")

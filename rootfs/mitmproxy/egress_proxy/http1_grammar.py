@@ -16,7 +16,7 @@ MAX_CHUNK_LINE = 1024
 MAX_TRAILERS = 16 * 1024
 
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([^ ]+) HTTP/1\.([01])")
+REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])")
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
 FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
 FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -204,12 +204,12 @@ class ChunkedBody:
                 self._left -= len(data)
                 self._after_chunk = self._left == 0
                 return data or None
+            if self._after_chunk and not b"\r\n".startswith(buffer[:2]):
+                raise BadRequest("bad_chunk", "a chunk longer than it said")
             line = self._line(buffer)
             if line is None:
                 return None
             if self._after_chunk:
-                if line:
-                    raise BadRequest("bad_chunk", "a chunk longer than it said")
                 self._after_chunk = False
             elif self._in_trailers:
                 if not line:
