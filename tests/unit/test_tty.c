@@ -95,6 +95,7 @@ struct scene {
 	bool background;   /* the launcher's group is not the terminal's foreground group */
 	bool stdin_only;   /* 1 and 2 are /dev/null */
 	bool stdout_piped; /* `| less` */
+	bool not_ours;	   /* as after su(1): cannot be opened anew */
 };
 
 static pid_t start_agent(const struct scene *scene, const char *slave_path,
@@ -197,6 +198,8 @@ static void be_session(const struct scene *scene, const char *slave_path, int co
 	CHECK(setsid() > 0);
 	slave_fd = open(slave_path, O_RDWR);
 	CHECK(slave_fd >= 0 && ioctl(slave_fd, TIOCSCTTY, 0) == 0);
+	if (scene->not_ours)
+		CHECK(fchmod(slave_fd, 0) == 0);
 	wire(scene, slave_fd);
 	signal(SIGTTOU, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
@@ -519,6 +522,20 @@ Test(tty, a_terminal_on_stdin_alone_shows_the_echo)
 	cr_assert(expect("ready\r\n"));
 	type("hello\r");
 	cr_assert(expect("hello\r\nhello\r\n"));
+	cr_assert_eq(end(), 0);
+	cr_assert(modes_are_back());
+}
+
+Test(tty, a_terminal_that_cannot_be_opened_anew_works_as_it_is)
+{
+	if (geteuid() == 0)
+		cr_skip("root opens every terminal anew");
+	start(&(struct scene){ .agent = agent_cat, .not_ours = true });
+	cr_assert(expect("ready\r\n"));
+	cr_assert(is_raw());
+	type("hello\r");
+	cr_assert(expect("hello\r\nhello\r\n"));
+	cr_assert_eq(fcntl(screen.slave_fd, F_GETFL) & O_NONBLOCK, 0);
 	cr_assert_eq(end(), 0);
 	cr_assert(modes_are_back());
 }
