@@ -127,9 +127,10 @@ static int resolve_uid(int root_fd, const char *name, uint32_t *ret_uid, uint32_
 		return rc;
 	TRY(read_database(root_fd, "etc/passwd", &passwd, err));
 	line = find_line(&passwd, rc == 0 ? COLUMN_ID : COLUMN_NAME, name);
-	if (rc < 0 && (!line || !field_id(line, COLUMN_ID, ret_uid)))
+	if (rc < 0 && (!line || !field_id(line, COLUMN_ID, ret_uid) ||
+		       !field_id(line, COLUMN_PASSWD_GID, ret_gid)))
 		return unknown("user", name, "passwd", err);
-	if (!line || !field_id(line, COLUMN_PASSWD_GID, ret_gid))
+	if (rc == 0 && (!line || !field_id(line, COLUMN_PASSWD_GID, ret_gid)))
 		*ret_gid = 0;
 	return 0;
 }

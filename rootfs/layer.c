@@ -97,20 +97,17 @@ static int set_mtime_fd(int fd, struct timespec mtime)
 	return futimens(fd, times) < 0 ? -errno : 0;
 }
 
-/* Notes a folder that the walk to some parent has made. */
-static int note_made(void *ctx, int parent_fd, const char *name)
-{
-	struct unpack *unpack = ctx;
-
-	return unpack->target->has_lower ? layer_seen_add(&unpack->seen, parent_fd, name) : 0;
-}
-
+/* Opens the folder that an entry goes into. It and those above count as this layer's too: a tar may
+ * leave their own entries out. */
 static int open_parent(struct unpack *unpack, struct place *place, struct err *err)
 {
-	const struct tree_walk walk = { .made = note_made, .ctx = unpack };
+	struct tree_walk walk = { 0 };
+	int rc = 0;
 
-	return tree_open_dir(unpack->target->root_fd, place->name.dir, &walk, &place->parent_fd,
-			     err);
+	TRY(tree_open_dir(unpack->target->root_fd, place->name.dir, &walk, &place->parent_fd, err));
+	if (unpack->target->has_lower)
+		rc = layer_seen_add_path(&unpack->seen, unpack->target->root_fd, place->name.dir);
+	return rc < 0 ? err_sys(err, -rc, "noting a layer's folders") : 0;
 }
 
 static int remember_dir_time(struct unpack *unpack, struct place *place)

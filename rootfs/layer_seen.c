@@ -3,10 +3,14 @@
 #include "rootfs/layer_seen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
 
 struct place {
 	ino_t dir;
@@ -36,7 +40,8 @@ static int by_place(const void *left, const void *right)
 void layer_seen_clear(struct layer_seen *seen)
 {
 	tdestroy(seen->root, free);
-	seen->root = NULL;
+	free(seen->last_path);
+	*seen = (struct layer_seen){ 0 };
 }
 
 int layer_seen_add(struct layer_seen *seen, int dir_fd, const char *name)
@@ -53,6 +58,53 @@ int layer_seen_add(struct layer_seen *seen, int dir_fd, const char *name)
 	if (!found || *found != place)
 		free(place);
 	return found ? 0 : -ENOMEM;
+}
+
+/* Opens the next folder on the way: by name, or where that is a symlink, by the path up to it. */
+static int step(int root_fd, int dir_fd, const char *path, const char *name)
+{
+	int fd = openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd >= 0 ? fd : fd_open_in_root(root_fd, path, O_PATH | O_DIRECTORY, 0);
+}
+
+static int add_path(struct layer_seen *seen, int root_fd, char *path)
+{
+	cleanup_fd int fd = openat(root_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char *at = path;
+
+	while (fd >= 0 && at) {
+		char *slash = strchr(at, '/');
+		int next_fd;
+
+		if (slash)
+			*slash = '\0';
+		TRY(layer_seen_add(seen, fd, at));
+		next_fd = step(root_fd, fd, path, at);
+		if (next_fd < 0)
+			return next_fd;
+		fd_close(&fd);
+		fd = next_fd;
+		if (slash)
+			*slash = '/';
+		at = slash ? slash + 1 : NULL;
+	}
+	return fd < 0 ? -errno : 0;
+}
+
+int layer_seen_add_path(struct layer_seen *seen, int root_fd, const char *path)
+{
+	cleanup_free char *copy = NULL;
+
+	if (strcmp(path, ".") == 0 || (seen->last_path && strcmp(seen->last_path, path) == 0))
+		return 0;
+	copy = strdup(path);
+	if (!copy)
+		return -ENOMEM;
+	TRY(add_path(seen, root_fd, copy));
+	free(seen->last_path);
+	seen->last_path = take_ptr(copy);
+	return 0;
 }
 
 int layer_seen_has(const struct layer_seen *seen, int dir_fd, const char *name)

@@ -13,11 +13,15 @@
 #include "base/err.h"
 
 struct layer_seen {
-	void *root; /* tsearch(3) */
+	void *root;	 /* tsearch(3) */
+	char *last_path; /* entries of one folder follow each other */
 };
 
 void layer_seen_clear(struct layer_seen *seen);
 int layer_seen_add(struct layer_seen *seen, int dir_fd, const char *name) MUST_CHECK;
+
+/* Adds every name on the way to folder `path` (relative, of tree_name_split). */
+int layer_seen_add_path(struct layer_seen *seen, int root_fd, const char *path) MUST_CHECK;
 
 /* 1, 0 or -errno. */
 int layer_seen_has(const struct layer_seen *seen, int dir_fd, const char *name) MUST_CHECK;

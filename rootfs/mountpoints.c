@@ -34,24 +34,15 @@ static const struct {
 	{ "etc", "resolv.conf" },
 };
 
-static int note_made(void *ctx, int parent_fd, const char *name)
-{
-	(void)parent_fd;
-	(void)name;
-	*(bool *)ctx = true;
-	return 0;
-}
-
 static int make_folder(int root_fd, const char *path, mode_t mode, struct err *err)
 {
 	/* A symlink that leads to nothing (/tmp → /run/tmp, which a boot would have made) cannot be
 	 * mounted over, so a folder takes its place. */
-	bool is_new = false;
-	const struct tree_walk walk = { .made = note_made, .ctx = &is_new, .over_dangling = true };
+	struct tree_walk walk = { .over_dangling = true };
 	cleanup_fd int fd = -1;
 
 	TRY(tree_open_dir(root_fd, path, &walk, &fd, err));
-	if (is_new && fchmod(fd, mode) < 0)
+	if (walk.has_made && fchmod(fd, mode) < 0)
 		return err_sys(err, errno, "/%s", path);
 	return 0;
 }
@@ -62,7 +53,7 @@ static int make_folder(int root_fd, const char *path, mode_t mode, struct err *e
 static int make_file(int root_fd, const char *dir, const char *name, struct tree_trash *trash,
 		     struct err *err)
 {
-	const struct tree_walk walk = { .over_dangling = true };
+	struct tree_walk walk = { .over_dangling = true };
 	cleanup_fd int dir_fd = -1;
 	cleanup_fd int fd = -1;
 	struct stat st;

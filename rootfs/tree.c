@@ -44,6 +44,7 @@ static int add_component(struct buf *path, const char *part, size_t len)
 static int normalise(const char *text, struct buf *path)
 {
 	const char *at = text;
+	size_t depth = 0;
 
 	if (!*text)
 		return -EINVAL;
@@ -52,6 +53,8 @@ static int normalise(const char *text, struct buf *path)
 	while (*at) {
 		size_t len = strcspn(at, "/");
 
+		if (len && ++depth > TREE_NAME_DEPTH_MAX)
+			return -ENAMETOOLONG;
 		TRY(add_component(path, at, len));
 		at += len + (at[len] == '/');
 	}
@@ -94,14 +97,17 @@ static int open_dir_in_root(int root_fd, const char *path)
 	return fd_open_in_root(root_fd, path, O_RDONLY | O_DIRECTORY, 0);
 }
 
-/* Makes `name` in parent_fd because it could not be opened (-ENOENT). */
-static int make_missing(int parent_fd, const char *name, const struct tree_walk *walk)
+/* Makes `name` in parent_fd because it could not be opened: it is not there, a symlink to nothing, or
+ * no folder. */
+static int make_missing(int parent_fd, const char *name, struct tree_walk *walk)
 {
 	struct stat st;
 
 	if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-		if (!S_ISLNK(st.st_mode) || !walk || !walk->over_dangling)
-			return -ENOENT; /* a symlink to nothing */
+		if (!S_ISLNK(st.st_mode))
+			return -ENOTDIR;
+		if (!walk->over_dangling)
+			return -ENOENT;
 		if (unlinkat(parent_fd, name, 0) < 0)
 			return -errno;
 	}
@@ -110,46 +116,101 @@ static int make_missing(int parent_fd, const char *name, const struct tree_walk 
 	/* Past the umask; nobody else writes here, so it is the folder just made. */
 	if (fchmodat(parent_fd, name, 0755, 0) < 0)
 		return -errno;
-	return walk && walk->made ? walk->made(walk->ctx, parent_fd, name) : 0;
+	walk->has_made = true;
+	return 0;
 }
 
-/* One prefix of the path after the other; each is resolved from the root anew, so that a symlink
- * with ".." or an absolute target means what it will mean inside the image. */
-static int make_dirs(int root_fd, char *path, const struct tree_walk *walk)
+/* Where each component of a path ends. */
+struct components {
+	size_t ends[TREE_NAME_DEPTH_MAX];
+	size_t count;
+};
+
+static int split_components(const char *path, struct components *ret)
 {
-	cleanup_fd int parent_fd = open_dir_in_root(root_fd, ".");
+	size_t at = 0;
 
-	if (parent_fd < 0)
-		return parent_fd;
-	for (char *at = path; *at;) {
-		size_t len = strcspn(at, "/");
-		char end = at[len];
-		int fd;
-
-		at[len] = '\0';
-		fd = open_dir_in_root(root_fd, path);
-		if (fd == -ENOENT) {
-			TRY(make_missing(parent_fd, at, walk));
-			fd = open_dir_in_root(root_fd, path);
-		}
-		if (fd < 0)
-			return fd;
-		fd_close(&parent_fd);
-		parent_fd = fd;
-		at[len] = end;
-		at += len + (end == '/');
+	ret->count = 0;
+	while (path[at]) {
+		at += strcspn(path + at, "/");
+		if (ret->count == sizeof(ret->ends) / sizeof(ret->ends[0]))
+			return -ENAMETOOLONG;
+		ret->ends[ret->count++] = at;
+		at += path[at] == '/';
 	}
-	return take_fd(&parent_fd);
+	return 0;
 }
 
-int tree_open_dir(int root_fd, const char *dir, const struct tree_walk *walk, int *ret_fd,
+/* Opens the first `count` components, resolved from the root as a whole, so that a symlink with ".."
+ * or an absolute target means what it will mean inside the image. */
+static int open_prefix(int root_fd, char *path, const struct components *parts, size_t count)
+{
+	size_t end = count ? parts->ends[count - 1] : 0;
+	char kept = path[end];
+	int fd;
+
+	path[end] = '\0';
+	fd = open_dir_in_root(root_fd, count ? path : ".");
+	path[end] = kept;
+	return fd;
+}
+
+/* The longest prefix that can be opened → *ret_count; returns its descriptor. By halves: each
+ * try walks the whole prefix. */
+static int open_longest(int root_fd, char *path, const struct components *parts, size_t *ret_count)
+{
+	size_t opens = 0, fails = parts->count + 1;
+	cleanup_fd int best_fd = open_prefix(root_fd, path, parts, 0);
+
+	while (best_fd >= 0 && fails - opens > 1) {
+		size_t middle = opens + (fails - opens) / 2;
+		int fd = open_prefix(root_fd, path, parts, middle);
+
+		if (fd < 0) {
+			fails = middle;
+			continue;
+		}
+		opens = middle;
+		fd_close(&best_fd);
+		best_fd = fd;
+	}
+	*ret_count = opens;
+	return take_fd(&best_fd);
+}
+
+/* Makes what is missing of the path and opens its end. Below the first folder made here all are new:
+ * they are opened by name from their parent, and cannot be symlinks. */
+static int make_dirs(int root_fd, char *path, struct tree_walk *walk)
+{
+	struct components parts;
+	size_t count = 0;
+	cleanup_fd int fd = -1;
+
+	TRY(split_components(path, &parts));
+	fd = open_longest(root_fd, path, &parts, &count);
+	for (; fd >= 0 && count < parts.count; count++) {
+		char *name = path + (count ? parts.ends[count - 1] + 1 : 0);
+		int made_fd;
+
+		path[parts.ends[count]] = '\0';
+		TRY(make_missing(fd, name, walk));
+		made_fd = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (made_fd < 0)
+			return -errno;
+		fd_close(&fd);
+		fd = made_fd;
+	}
+	return take_fd(&fd);
+}
+
+int tree_open_dir(int root_fd, const char *dir, struct tree_walk *walk, int *ret_fd,
 		  struct err *err)
 {
 	cleanup_free char *copy = NULL;
 	char shown[ESCAPED_NAME_BYTES];
 	int fd = open_dir_in_root(root_fd, dir);
 
-	if (fd == -ENOENT) {
+	if (fd == -ENOENT || (fd == -ELOOP && walk->over_dangling)) {
 		copy = strdup(dir);
 		fd = copy ? make_dirs(root_fd, copy, walk) : -ENOMEM;
 	}

@@ -23,19 +23,20 @@ struct tree_name {
 
 void tree_name_clear(struct tree_name *name);
 
+/* No image nests as deep; a limit on the work that one name can cause. */
+enum { TREE_NAME_DEPTH_MAX = 256 };
+
 /* Splits a name as an archive wrote it: leading "/" and "." components fall away, ".." is refused
- * (-EINVAL), so is an empty name; -ENAMETOOLONG past PATH_MAX or NAME_MAX. */
+ * (-EINVAL), so is an empty name; -ENAMETOOLONG past PATH_MAX, NAME_MAX or TREE_NAME_DEPTH_MAX. */
 int tree_name_split(const char *text, struct tree_name *ret_name, struct err *err) MUST_CHECK;
 
 /* Opens folder `dir` below root_fd; symlinks on the way are followed inside the root. Missing
- * folders are made (0755); `made(ctx, parent_fd, name)` hears of each, where it is not NULL. Where
- * `over_dangling`, a symlink to nothing in the way is replaced, else it is refused. */
+ * folders are made (0755). */
 struct tree_walk {
-	int (*made)(void *ctx, int parent_fd, const char *name);
-	void *ctx;
-	bool over_dangling;
+	bool over_dangling; /* in: a symlink to nothing in the way is replaced, not refused */
+	bool has_made;	    /* out: `dir` was not there */
 };
-int tree_open_dir(int root_fd, const char *dir, const struct tree_walk *walk, int *ret_fd,
+int tree_open_dir(int root_fd, const char *dir, struct tree_walk *walk, int *ret_fd,
 		  struct err *err) MUST_CHECK;
 
 /* Where removed folders go first, on the same file system: a rename is whole and needs no walk. */
