@@ -2,8 +2,8 @@
  * Checks of hosts, addresses and the upstream proxy's URL; see check.h. Runs in: launcher, proxy.
  *
  * A host here is what the gate compares and dials and what the proxy compares with SNI and Host, so
- * there must be one spelling for each: lower case, A-labels, no final dot, no number that a resolver
- * would take for an address (127.1, 0x7f.1). */
+ * there must be one spelling for each: lower case, A-labels, no final dot, no number that a
+ * resolver would take for an address (127.1, 0x7f.1). */
 #include "config/check.h"
 
 #include <arpa/inet.h>
@@ -120,7 +120,8 @@ static int check_label(const char *name, const char *label, size_t len, struct e
 	return 0;
 }
 
-/* Resolvers take a name whose last part is a number for an IPv4 address in one of its many forms. */
+/* Resolvers take a name whose last part is a number for an IPv4 address in one of its many
+ * forms. */
 static bool ends_in_number(const char *name)
 {
 	const char *last = strrchr(name, '.');

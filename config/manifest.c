@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * bottle.yaml → struct manifest; see manifest.h. Runs in: launcher. Holds: names of variables, never
- * their values.
+ * bottle.yaml → struct manifest; see manifest.h. Runs in: launcher. Holds: names of variables,
+ * never their values.
  *
  * The table of keys (keys.h) reads every value by itself; here is what takes two keys of one map to
  * see: a route without a host, half an auth, an upstream proxy without `ca`. What takes two routes,

@@ -95,29 +95,29 @@ extern const char *const manifest_reserved_env[];
 void manifest_init(struct manifest *m);
 void manifest_clear(struct manifest *m);
 
-/* Parses `len` bytes of YAML on top of an initialised manifest; `name` stands in messages and becomes
- * m->path. Paths are taken relative to `base_dir` (absolute) where they are not absolute; ~/ is
- * $HOME. A manifest that failed to parse may only be cleared. Parse at most once. */
+/* Parses `len` bytes of YAML on top of an initialised manifest; `name` stands in messages and
+ * becomes m->path. Paths are taken relative to `base_dir` (absolute) where they are not absolute;
+ * ~/ is $HOME. A manifest that failed to parse may only be cleared. Parse at most once. */
 int manifest_parse(struct manifest *m, const char *name, const char *base_dir, const char *text,
 		   size_t len, struct err *err) MUST_CHECK;
 
-/* --allow host[:port][/path] (port 443, an IPv6 literal in brackets): adds a route or, where host and
- * port have one already, its path to that one; without a path, every path is allowed then. */
+/* --allow host[:port][/path] (port 443, an IPv6 literal in brackets): adds a route or, where host
+ * and port have one already, its path to that one; without a path, every path is allowed then. */
 int manifest_add_allow(struct manifest *m, const char *spec, struct err *err) MUST_CHECK;
 
 /* --auth host=SCHEME:ENV_NAME, or host=header-name:ENV_NAME: gives that host's routes an auth. Add
  * every --allow first. */
 int manifest_add_auth(struct manifest *m, const char *spec, struct err *err) MUST_CHECK;
 
-/* BOTTLE_EGRESS_PROXY_IMAGE and BOTTLE_EGRESS_PROXY_PORT as they were found in the environment; NULL
- * or empty: not set. */
+/* BOTTLE_EGRESS_PROXY_IMAGE and BOTTLE_EGRESS_PROXY_PORT as they were found in the environment;
+ * NULL or empty: not set. */
 int manifest_apply_overrides(struct manifest *m, const char *image, const char *port,
 			     struct err *err) MUST_CHECK;
 
-/* What only the whole can show: no routes, a host and port on two routes, a port that is proxy.port,
- * a CA file that is missing, expired or holds a key (`check_ca`, from ca/), a token variable that is
- * also given to the agent. Last step before the plan. `check_ca` returns 0 or -errno with the
- * sentence in err; NULL skips that check. */
+/* What only the whole can show: no routes, a host and port on two routes, a port that is
+ * proxy.port, a CA file that is missing, expired or holds a key (`check_ca`, from ca/), a token
+ * variable that is also given to the agent. Last step before the plan. `check_ca` returns 0 or
+ * -errno with the sentence in err; NULL skips that check. */
 int manifest_check(const struct manifest *m, int (*check_ca)(const char *path, struct err *err),
 		   struct err *err) MUST_CHECK;
 

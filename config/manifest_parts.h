@@ -9,7 +9,8 @@
 
 void manifest_route_clear(struct route *route);
 
-/* Moves the route to the end of the list and leaves an empty one; -ENOMEM leaves it where it was. */
+/* Moves the route to the end of the list and leaves an empty one; -ENOMEM leaves it where it
+ * was. */
 int manifest_take_route(struct manifest *m, struct route *route) MUST_CHECK;
 
 /* Gives a route its one port; 0 stands for 443. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * routes.yaml as it is written; see routes.h and docs/manifest.md. routes_parse.c reads it. Runs in:
- * launcher. Holds: names of token slots, no token.
+ * routes.yaml as it is written; see routes.h and docs/manifest.md. routes_parse.c reads it. Runs
+ * in: launcher. Holds: names of token slots, no token.
  *
  * The checks of the manifest leave nothing in a host or path that could end a quoted text. The
  * renderer does not rely on them: it escapes the two bytes that could, and refuses what is not
@@ -104,6 +104,16 @@ static int put_route(struct buf *yaml, const struct route *route, const struct s
 	return 0;
 }
 
+/* A manifest near the limits of YAML (1 MiB, 20000 values) can grow past them here, where defaults
+ * are written out. Then the launcher says so, and not the proxy when the bottle is half built. */
+static int check_readable(const struct buf *yaml, struct err *err)
+{
+	cleanup_with(routes_clear) struct proxy_routes routes = { 0 };
+	int rc = routes_parse(&routes, "routes.yaml", yaml->data, yaml->len, err);
+
+	return rc < 0 ? err_context(err, rc, "the proxy could not read its routes") : 0;
+}
+
 int routes_render(const struct manifest *m, struct buf *ret_yaml, struct err *err)
 {
 	cleanup_with(strlist_clear) struct strlist refs = { 0 };
@@ -113,5 +123,7 @@ int routes_render(const struct manifest *m, struct buf *ret_yaml, struct err *er
 	buf_puts(ret_yaml, "version: 1\nroutes:\n");
 	for (size_t i = 0; i < m->route_count; i++)
 		TRY(put_route(ret_yaml, &m->routes[i], &refs, err));
-	return ret_yaml->failed ? err_sys(err, ENOMEM, "routes.yaml") : 0;
+	if (ret_yaml->failed)
+		return err_sys(err, ENOMEM, "routes.yaml");
+	return check_readable(ret_yaml, err);
 }

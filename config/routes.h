@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * routes.yaml: what the proxy reads at /etc/egress-proxy/routes.yaml. Rendered from the manifest by
- * the launcher, strictly parsed by the proxy. Names token slots (EGRESS_PROXY_TOKEN_0 …), no values.
+ * the launcher, strictly parsed by the proxy. Names token slots (EGRESS_PROXY_TOKEN_0 …), no
+ * values.
  */
 #ifndef CONFIG_ROUTES_H
 #define CONFIG_ROUTES_H

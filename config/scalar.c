@@ -227,7 +227,8 @@ static const struct suffix ms_suffixes[] = {
 	{ NULL, 0 },
 };
 
-/* A decimal integer with one of the suffixes behind it. Quotes are no matter: it is text to YAML. */
+/* A decimal integer with one of the suffixes behind it. Quotes are no matter: it is text to
+ * YAML. */
 static int with_suffix(struct schema *schema, const struct yaml_value *value,
 		       const struct suffix *suffixes, const char *what, uint64_t *ret_number)
 {

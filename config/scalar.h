@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Scalars, without YAML 1.1's guesses. A plain `0443` is octal to one reader and decimal to another,
- * `yes` is true to one and text to another, `22:30` is 1350. What readers of YAML would not agree on
- * is an error that says how to write it.
+ * Scalars, without YAML 1.1's guesses. A plain `0443` is octal to one reader and decimal to
+ * another, `yes` is true to one and text to another, `22:30` is 1350. What readers of YAML would
+ * not agree on is an error that says how to write it.
  */
 #ifndef CONFIG_SCALAR_H
 #define CONFIG_SCALAR_H
@@ -15,8 +15,9 @@
 
 bool scalar_is_null(const char *plain);
 
-/* What a plain scalar is to some reader of YAML other than text: "a boolean", "octal", …; NULL for
- * text and for a decimal integer without a leading zero, which all readers write back as it stood. */
+/* What a plain scalar is to some reader of YAML other than text: "a boolean", "octal"; NULL for
+ * text and for a decimal integer without a leading zero, which all readers write back as it
+ * stood. */
 const char *scalar_trap(const char *plain);
 
 /* Text, copied. Control bytes are refused, but for tab and newline when `multiline`. */

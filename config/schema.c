@@ -112,8 +112,8 @@ static size_t word_length(const char *rest)
 	return strcspn(rest, ".[");
 }
 
-/* Finds what `word` is below `prefix`: a key (*ret_key) or a group of keys (true, NULL). A word with
- * a dot or bracket of its own never matches, so "agent.command" is no key at the root. */
+/* Finds what `word` is below `prefix`: a key (*ret_key) or a group of keys (true, NULL). A word
+ * with a dot or bracket of its own never matches, so "agent.command" is no key at the root. */
 static bool find_word(const struct schema *schema, const char *prefix, const char *word,
 		      const struct schema_key **ret_key)
 {

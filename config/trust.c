@@ -2,14 +2,16 @@
  *
  * Digests of accepted manifests; see trust.h. Runs in: launcher. Power: writes <state>/trust/.
  *
- * One file for each path, named by the path's SHA-256, so that no path can be made to name another's
- * file. It holds the digest of the manifest and, for people, the path. It is written whole under
- * another name and renamed; it is read only when it is a regular file of the caller's own.
+ * One file for each path, named by the path's SHA-256, so that no path can be made to name
+ * another's file. It holds the digest of the manifest and, for people, the path. It is written
+ * whole under another name and renamed; it is read only when it is a regular file of the caller's
+ * own.
  */
 #include "config/trust.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +22,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/sha256.h"
-#include "config/check.h"
+#include "base/str.h"
 
 static const char folder[] = "trust";
 
@@ -66,6 +68,38 @@ static int read_record(int folder_fd, const char *name, char ret_hex[static SHA2
 	return 0;
 }
 
+/* The sentence for a check that failed with `rc`. */
+static int explain(const char *path, const char *name, int rc, struct err *err)
+{
+	char shown[512];
+
+	str_escape(shown, sizeof(shown), path, strlen(path));
+	switch (-rc) {
+	case ENOENT:
+		return err_set(
+			err, ENOKEY,
+			"%s: this manifest was found, not named, and nobody has accepted it yet; "
+			"look at it with 'bottle trust %s', or name it with -f",
+			shown, shown);
+	case EKEYREJECTED:
+		return err_set(
+			err, EKEYREJECTED,
+			"%s: this manifest has changed since it was accepted; look at it with "
+			"'bottle trust %s', or name it with -f",
+			shown, shown);
+	case EPERM:
+	case ELOOP:
+		return err_set(
+			err, -rc,
+			"%s: its record %s/%s in the state folder is not a file that only you may "
+			"write; remove it and run 'bottle trust' again",
+			shown, folder, name);
+	default:
+		return err_sys(err, -rc, "%s: its record %s/%s in the state folder", shown, folder,
+			       name);
+	}
+}
+
 int trust_check(int state_dir_fd, const char *path, const void *text, size_t len, struct err *err)
 {
 	char name[SHA256_HEX_BYTES], wanted[SHA256_HEX_BYTES], accepted[SHA256_HEX_BYTES];
@@ -76,28 +110,9 @@ int trust_check(int state_dir_fd, const char *path, const void *text, size_t len
 	hex_of(text, len, wanted);
 	if (folder_fd >= 0)
 		rc = read_record(folder_fd, name, accepted);
-	if (rc == -ENOENT)
-		return err_set(
-			err, ENOKEY,
-			"%s: this manifest was found, not named, and nobody has accepted it yet; "
-			"look at it with 'bottle trust', or name it with -f",
-			quote(path).text);
-	if (rc == -EPERM || rc == -ELOOP)
-		return err_set(
-			err, -rc,
-			"%s: its record %s/%s in the state folder is not a file that only you "
-			"may write; remove it and run 'bottle trust' again",
-			quote(path).text, folder, name);
-	if (rc < 0)
-		return err_sys(err, -rc, "%s: its record %s/%s in the state folder",
-			       quote(path).text, folder, name);
-	if (strcmp(wanted, accepted) != 0)
-		return err_set(
-			err, EKEYREJECTED,
-			"%s: this manifest has changed since it was accepted; look at it with "
-			"'bottle trust', or name it with -f",
-			quote(path).text);
-	return 0;
+	if (rc == 0 && strcmp(wanted, accepted) != 0)
+		rc = -EKEYREJECTED;
+	return rc < 0 ? explain(path, name, rc, err) : 0;
 }
 
 /* The record's name while it is written. A kill leaves one behind; nothing ever reads it. */
@@ -137,6 +152,7 @@ int trust_accept(int state_dir_fd, const char *path, const void *text, size_t le
 	char name[SHA256_HEX_BYTES], digest[SHA256_HEX_BYTES];
 	cleanup_with(buf_clear) struct buf record = { 0 };
 	cleanup_fd int folder_fd = -1;
+	char shown[PATH_MAX];
 	int rc;
 
 	if (mkdirat(state_dir_fd, folder, 0700) < 0 && errno != EEXIST)
@@ -146,7 +162,8 @@ int trust_accept(int state_dir_fd, const char *path, const void *text, size_t le
 		return err_sys(err, -folder_fd, "cannot open %s in the state folder", folder);
 	hex_of(path, strlen(path), name);
 	hex_of(text, len, digest);
-	buf_printf(&record, "%s\n%s\n", digest, quote(path).text);
+	str_escape(shown, sizeof(shown), path, strlen(path));
+	buf_printf(&record, "%s\n%s\n", digest, shown);
 	rc = record.failed ? -ENOMEM : write_record(folder_fd, name, &record);
 	return rc < 0 ? err_sys(err, -rc, "cannot write %s/%s in the state folder", folder, name)
 		      : 0;

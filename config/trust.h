@@ -2,7 +2,8 @@
  *
  * Digests of accepted manifests. A manifest that was found (./bottle.yaml) rather than named could
  * have been written by the last agent or by a hostile clone; it counts only once `bottle trust`
- * accepted its SHA-256 for its path. One file per path, in <state>/trust/, which no bottle can write.
+ * accepted its SHA-256 for its path. One file per path, in <state>/trust/, which no bottle can
+ * write.
  */
 #ifndef CONFIG_TRUST_H
 #define CONFIG_TRUST_H

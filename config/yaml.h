@@ -35,8 +35,8 @@ struct yaml_value {
 	size_t count;
 };
 
-/* Reads `len` bytes; `name` stands in front of messages ("bottle.yaml:12:5: …"). The tree belongs to
- * the caller. Returns 0, -EINVAL, -EFBIG or -ENOMEM. */
+/* Reads `len` bytes; `name` stands in front of messages ("bottle.yaml:12:5: …"). The tree belongs
+ * to the caller. Returns 0, -EINVAL, -EFBIG or -ENOMEM. */
 int yaml_value_read(struct yaml_value *ret_root, const char *name, const char *text, size_t len,
 		    struct err *err) MUST_CHECK;
 void yaml_value_clear(struct yaml_value *value);

@@ -157,61 +157,85 @@ Test(routes, renderer_refuses_what_no_check_let_through)
 			 "ASCII");
 }
 
+static const char *const bad_files[][2] = {
+	{ "", "r.yaml: the file is empty" },
+	{ "version: 1", "r.yaml:1:1: has no 'routes'" },
+	{ "routes: [{host: a.b, ports: [1]}]", "r.yaml:1:1: has no 'version'" },
+	{ "version: 2", "r.yaml:1:10: version: version 2 is not known; this proxy reads 1" },
+	{ "version: \"1\"",
+	  "r.yaml:1:10: version: must be an integer, but in quotes it is text; write 1" },
+	{ "version: 1\nroutes: []", "r.yaml:2:9: routes: is an empty list; leave the key out, "
+				    "or put something in it" },
+	{ "routes: [{host: a.b}]", "r.yaml:1:10: routes[0]: has no 'ports'" },
+	{ "routes: [{ports: [1]}]", "r.yaml:1:10: routes[0]: has no 'host'" },
+	{ "routes: [{host: a.b, ports: [1], port: 1}]",
+	  "r.yaml:1:34: routes[0]: unknown key 'port' (did you mean 'ports'?)" },
+	{ "routes: [{host: a.b, ports: [1], git_push: yes}]",
+	  "r.yaml:1:44: routes[0].git_push: must be true or false, not 'yes'" },
+	{ "routes: [{host: a.b, ports: [1], token_env: EGRESS_PROXY_TOKEN_0}]",
+	  "r.yaml:1:10: routes[0]: has 'token_env' without 'auth_header'" },
+	{ "routes: [{host: a.b, ports: [1], auth_header: x}]",
+	  "r.yaml:1:10: routes[0]: has 'auth_header' without 'token_env'" },
+	{ "routes: [{host: a.b, ports: [1], auth_scheme: Bearer, auth_header: x, "
+	  "token_env: EGRESS_PROXY_TOKEN_0}]",
+	  "r.yaml:1:10: routes[0]: has 'auth_scheme' without 'auth_header: "
+	  "\"authorization\"'" },
+	{ "routes: [{host: a.b, ports: [1], auth_scheme: Bearer}]",
+	  "r.yaml:1:10: routes[0]: has 'auth_scheme' without 'auth_header: "
+	  "\"authorization\"'" },
+	{ "routes: [{host: a.b, ports: [1], token_env: HOME}]",
+	  "r.yaml:1:45: routes[0].token_env: must be EGRESS_PROXY_TOKEN_<n>, not 'HOME'" },
+	{ "routes: [{host: a.b, ports: [1], token_env: EGRESS_PROXY_TOKEN_01}]",
+	  "r.yaml:1:45: routes[0].token_env: must be EGRESS_PROXY_TOKEN_<n>, not "
+	  "'EGRESS_PROXY_TOKEN_01'" },
+	{ "routes: [{host: a.b, ports: [1, 2]}, {host: A.b, ports: [2]}]",
+	  "r.yaml:1:38: routes[1]: 'a.b' port 2 is already on routes[0]" },
+	{ "routes: [{host: a.b, ports: [1], path_allowlist: []}]",
+	  "r.yaml:1:50: routes[0].path_allowlist: is an empty list; leave the key out, or "
+	  "put "
+	  "something in it" },
+	{ "routes: [&a {host: a.b, ports: [1]}, *a]",
+	  "r.yaml:1:10: anchors (&name) are not allowed; write the value out where it is "
+	  "needed" },
+};
+
 Test(routes, bad_files)
 {
-	static const char *const cases[][2] = {
-		{ "", "r.yaml: the file is empty" },
-		{ "version: 1", "r.yaml:1:1: has no 'routes'" },
-		{ "routes: [{host: a.b, ports: [1]}]", "r.yaml:1:1: has no 'version'" },
-		{ "version: 2",
-		  "r.yaml:1:10: version: version 2 is not known; this proxy reads 1" },
-		{ "version: \"1\"",
-		  "r.yaml:1:10: version: must be an integer, but in quotes it is text; write 1" },
-		{ "version: 1\nroutes: []",
-		  "r.yaml:2:9: routes: is an empty list; leave the key out, "
-		  "or put something in it" },
-		{ "routes: [{host: a.b}]", "r.yaml:1:10: routes[0]: has no 'ports'" },
-		{ "routes: [{ports: [1]}]", "r.yaml:1:10: routes[0]: has no 'host'" },
-		{ "routes: [{host: a.b, ports: [1], port: 1}]",
-		  "r.yaml:1:34: routes[0]: unknown key 'port' (did you mean 'ports'?)" },
-		{ "routes: [{host: a.b, ports: [1], git_push: yes}]",
-		  "r.yaml:1:44: routes[0].git_push: must be true or false, not 'yes'" },
-		{ "routes: [{host: a.b, ports: [1], token_env: EGRESS_PROXY_TOKEN_0}]",
-		  "r.yaml:1:10: routes[0]: has 'token_env' without 'auth_header'" },
-		{ "routes: [{host: a.b, ports: [1], auth_header: x}]",
-		  "r.yaml:1:10: routes[0]: has 'auth_header' without 'token_env'" },
-		{ "routes: [{host: a.b, ports: [1], auth_scheme: Bearer, auth_header: x, "
-		  "token_env: EGRESS_PROXY_TOKEN_0}]",
-		  "r.yaml:1:10: routes[0]: has 'auth_scheme' without 'auth_header: "
-		  "\"authorization\"'" },
-		{ "routes: [{host: a.b, ports: [1], auth_scheme: Bearer}]",
-		  "r.yaml:1:10: routes[0]: has 'auth_scheme' without 'auth_header: "
-		  "\"authorization\"'" },
-		{ "routes: [{host: a.b, ports: [1], token_env: HOME}]",
-		  "r.yaml:1:45: routes[0].token_env: must be EGRESS_PROXY_TOKEN_<n>, not 'HOME'" },
-		{ "routes: [{host: a.b, ports: [1], token_env: EGRESS_PROXY_TOKEN_01}]",
-		  "r.yaml:1:45: routes[0].token_env: must be EGRESS_PROXY_TOKEN_<n>, not "
-		  "'EGRESS_PROXY_TOKEN_01'" },
-		{ "routes: [{host: a.b, ports: [1, 2]}, {host: A.b, ports: [2]}]",
-		  "r.yaml:1:38: routes[1]: 'a.b' port 2 is already on routes[0]" },
-		{ "routes: [{host: a.b, ports: [1], path_allowlist: []}]",
-		  "r.yaml:1:50: routes[0].path_allowlist: is an empty list; leave the key out, or "
-		  "put "
-		  "something in it" },
-		{ "routes: [&a {host: a.b, ports: [1]}, *a]",
-		  "r.yaml:1:10: anchors (&name) are not allowed; write the value out where it is "
-		  "needed" },
-	};
 	struct err err;
 
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+	for (size_t i = 0; i < sizeof(bad_files) / sizeof(*bad_files); i++) {
 		struct proxy_routes routes = { 0 };
-		const char *text = cases[i][0];
+		const char *text = bad_files[i][0];
 
 		cr_expect_eq(routes_parse(&routes, "r.yaml", text, strlen(text), &err), -EINVAL);
-		cr_expect_str_eq(err.text, cases[i][1]);
+		cr_expect_str_eq(err.text, bad_files[i][1]);
 		cr_expect(!routes.items && !routes.count);
 	}
+}
+
+/* Sixteen methods on each of a thousand routes are below YAML_VALUES in the manifest, and above it
+ * where each route has its ports and git_push written out. */
+Test(routes, what_outgrows_the_proxy_is_said_by_the_launcher)
+{
+	cleanup_with(buf_clear) struct buf text = { 0 }, yaml = { 0 };
+	cleanup_with(manifest_clear) struct manifest m;
+	struct err err;
+
+	buf_puts(&text, "egress:\n  routes:\n");
+	for (int i = 0; i < 1000; i++) {
+		buf_printf(&text, "  - {host: h%d.example, methods: [", i);
+		for (int j = 0; j < 16; j++)
+			buf_printf(&text, "M%d, ", j);
+		buf_puts(&text, "]}\n");
+	}
+	manifest_init(&m);
+	cr_assert_eq(manifest_parse(&m, "b.yaml", "/", text.data, text.len, &err), 0, "%s",
+		     err.text);
+	cr_assert_eq(manifest_check(&m, NULL, &err), 0, "%s", err.text);
+	cr_expect_eq(routes_render(&m, &yaml, &err), -EINVAL);
+	cr_expect(str_starts(err.text, "the proxy could not read its routes: routes.yaml:"), "%s",
+		  err.text);
+	cr_expect(str_ends(err.text, "more than 20000 values"), "%s", err.text);
 }
 
 Test(routes, a_failed_reload_leaves_the_old_table)

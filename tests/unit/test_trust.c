@@ -75,16 +75,16 @@ Test(trust, unknown_then_accepted_then_changed)
 	struct err err;
 
 	cr_expect_eq(check("a: 1\n", &err), -ENOKEY);
-	cr_expect_str_eq(err.text,
-			 MANIFEST ": this manifest was found, not named, and nobody has "
-				  "accepted it yet; look at it with 'bottle trust', or name "
-				  "it with -f");
+	cr_expect_str_eq(err.text, MANIFEST
+			 ": this manifest was found, not named, and nobody has "
+			 "accepted it yet; look at it with 'bottle trust " MANIFEST "', or name "
+			 "it with -f");
 	accept_text("a: 1\n");
 	cr_expect_eq(check("a: 1\n", &err), 0);
 	cr_expect_eq(check("a: 2\n", &err), -EKEYREJECTED);
 	cr_expect_str_eq(err.text,
 			 MANIFEST ": this manifest has changed since it was accepted; look "
-				  "at it with 'bottle trust', or name it with -f");
+				  "at it with 'bottle trust " MANIFEST "', or name it with -f");
 	accept_text("a: 2\n");
 	cr_expect_eq(check("a: 2\n", &err), 0);
 	cr_expect_eq(check("a: 1\n", &err), -EKEYREJECTED, "the old one still counts");
