@@ -3,65 +3,199 @@
 
 FLAVOUR ?= release
 B       := build/$(FLAVOUR)
+PREFIX  ?= /usr/local
 CC      ?= cc
+PYTHON  := /usr/bin/python3
+
 CSTD    := -std=c11 -D_GNU_SOURCE -I. -I$(B)/gen
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes \
            -Wmissing-prototypes -Wpointer-arith -Wvla -Wformat=2 -Wundef
 HARDEN  := -fstack-protector-strong -fstack-clash-protection -fcf-protection -D_FORTIFY_SOURCE=2 \
            -fno-plt -fno-strict-overflow
-CFLAGS  ?= -O2 -g
 LDFLAGS ?= -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections
+
+CFLAGS_release := -O2 -g
+CFLAGS_debug   := -Og -g3
+CFLAGS_asan    := -O1 -g -fno-omit-frame-pointer
+CFLAGS_fuzz    := -O1 -g -fno-omit-frame-pointer
+SANITIZE_asan  := -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZE_fuzz  := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+CFLAGS   ?= $(CFLAGS_$(FLAVOUR))
+SANITIZE ?= $(SANITIZE_$(FLAVOUR))
 
 MODULES := base config ca netns rootfs runtime
 SRC     := $(foreach m,$(MODULES),$(wildcard $(m)/*.c))
-TOOLS   := $(wildcard runtime/gen/*.c)
 OBJ     := $(SRC:%.c=$(B)/%.o)
+TESTLIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c))
 LIBOBJ  := $(filter-out $(B)/runtime/main.o,$(OBJ))
-UNIT    := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+
+# One program for each of these files. Those of unit/ and platform/ are tests, run by tests/run.
+programs = $(patsubst tests/$(1)/%.c,$(B)/$(1)/%,$(wildcard tests/$(1)/$(2)*.c))
+UNIT     := $(call programs,unit,test_)
+PLATFORM := $(call programs,platform)
+TOOLS    := $(call programs,tools)
+BENCH    := $(call programs,bench)
+FUZZ     := $(call programs,fuzz,fuzz_)
+TESTOBJ  := $(patsubst $(B)/%,$(B)/tests/%.o,$(UNIT) $(PLATFORM) $(TOOLS) $(BENCH) $(FUZZ))
 
 # glibc stays dynamic (NSS must work in the gate); the rest is linked statically where Debian ships
 # the archive: loading it all dynamically cost 11 ms an exec in a probe, statically 2.
-STATIC_LIBS := -lseccomp -lcap -lyaml -lssl -lcrypto -lnl-route-3 -lnl-3 -ljansson -larchive \
+STATIC_LIBS := -lcap -lyaml -lssl -lcrypto -lnl-route-3 -lnl-3 -ljansson -larchive \
                -lzstd -llzma -lbz2 -lz
 LIBS    := -Wl,-Bstatic $(STATIC_LIBS) -Wl,-Bdynamic -lpthread -ldl -lm
 NLFLAGS := -I/usr/include/libnl3
 
-ifeq ($(V),1)
-Q :=
-else
-Q := @
-endif
+Q       := $(if $(filter 1,$(V)),,@)
+say      = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' '$(1)' '$@')
+COMPILE  = $(CC) $(CSTD) $(CFLAGS) $(SANITIZE) $(WARN) $(HARDEN) -fPIE -ffunction-sections \
+           -fdata-sections $(NLFLAGS)
+LINK     = $(CC) $(CFLAGS) $(SANITIZE) -pie $(LDFLAGS)
 
-all: $(B)/bin/bottle
+all: build/bin/bottle ## build the program (default)
+
+build/bin/bottle: $(B)/bin/bottle
+	@mkdir -p $(@D)
+	@ln -sfr $< $@
 
 $(B)/bin/bottle: $(OBJ)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -pie $(LDFLAGS) -o $@ $^ $(LIBS)
-	@mkdir -p build/bin && ln -sf ../$(FLAVOUR)/bin/bottle build/bin/bottle
+	$(call say,LINK)
+	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(LIBS)
 
-$(B)/%.o: %.c
+$(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CSTD) $(CFLAGS) $(SANITIZE) $(WARN) $(HARDEN) -fPIE -ffunction-sections -fdata-sections $(NLFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(COMPILE) -MMD -MP -c -o $@ $<
 
-$(B)/unit/%: $(B)/tests/unit/%.o $(LIBOBJ)
+# Its content is the command lines: when they change, everything is built anew.
+$(B)/flags: FORCE
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -pie $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion
+	@echo '$(COMPILE) $(LINK) $(LIBS)' | cmp -s - $@ || echo '$(COMPILE) $(LINK) $(LIBS)' >$@
 
 # libseccomp compiles runtime/seccomp_rules.h here, once, and is not part of bottle.
 $(B)/gen/seccomp_gen: runtime/gen/seccomp_gen.c runtime/seccomp_rules.h runtime/seccomp_role.h
 	@mkdir -p $(@D)
+	$(call say,CC)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -I. $(WARN) -O1 -o $@ $< -lseccomp
 
 $(B)/gen/seccomp_filters.h: $(B)/gen/seccomp_gen
+	$(call say,GEN)
 	$(Q)$< >$@.new && mv $@.new $@
 
 $(B)/runtime/seccomp.o: $(B)/gen/seccomp_filters.h
 
-unit: $(UNIT)
+# Criterion finds its tests by the section that they stand in, which nothing refers to.
+KEEP := -Wl,--no-gc-sections
+$(UNIT) $(PLATFORM) $(BENCH) $(TOOLS): $(B)/%: $(B)/tests/%.o $(TESTLIB) $(LIBOBJ)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(LIBS) $(if $(filter $(B)/unit/%,$@),-lcriterion $(KEEP))
 
-clean:
+$(FUZZ): $(B)/%: $(B)/tests/%.o $(LIBOBJ)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(LIBS)
+
+## Checks. All of them install what they need (Debian's archive only) or print the apt-get line.
+
+programs-test: all $(UNIT) $(PLATFORM) $(TOOLS) $(BENCH)
+
+check: build/.deps-check ## every test; ends with "N passed, N failed, N skipped"
+	@$(MAKE) --no-print-directory programs-test image-archive man
+	@tests/run --build $(B)
+
+check-quick: build/.deps-check ## lint, units and platform programs: no image, no daemons
+	@$(MAKE) --no-print-directory programs-test man
+	@tests/run --build $(B) --quick
+
+lint: build/.deps-check ## layers, sizes, formatting, words
+	@tests/run --only lint
+
+asan: build/.deps-check ## the quick tests under address and undefined-behaviour sanitizers
+	@$(MAKE) --no-print-directory FLAVOUR=asan programs-test
+	@tests/run --build build/asan --quick --only unit,platform
+
+fuzz: build/.deps-check build/.deps-fuzz ## each fuzz target for FUZZ_SECONDS (60)
+	@$(MAKE) --no-print-directory FLAVOUR=fuzz CC=clang fuzz-run
+
+fuzz-run: $(FUZZ)
+	@tests/fuzz/run.sh $(B) $(or $(FUZZ_SECONDS),60)
+
+bench: build/.deps-check ## start cost next to unshare and bwrap; the gate's throughput
+	@$(MAKE) --no-print-directory programs-test image
+	@tests/bench/run.sh $(B)
+
+tidy: build/.deps-build build/.deps-tidy ## clang-tidy and cppcheck
+	@$(MAKE) --no-print-directory $(B)/gen/seccomp_filters.h
+	@tests/lint/tidy.sh $(B) $(SRC)
+
+format: ## clang-format in place
+	clang-format -i $(wildcard $(MODULES:%=%/*.[ch]) runtime/gen/*.c tests/*/*.[ch])
+
+## The proxy's image and the show.
+
+image-archive: build/.deps-image
+	@rootfs/build-image.sh
+
+image: all image-archive ## make the proxy's image and import it for the calling user
+	@packaging/import-image.sh build/bin/bottle build/image/egress-proxy-mitmproxy.oci.tar
+
+demo: build/.deps-build build/.deps-image build/.deps-demo ## show the main job
+	@$(MAKE) --no-print-directory image
+	@tests/demo/demo.sh build/bin/bottle
+
+deps: build/.deps-build build/.deps-image build/.deps-demo build/.deps-check ## install all of it now
+
+build/.deps-check: build/.deps-build build/.deps-image build/.deps-demo
+build/.deps-%: packaging/deps/% packaging/deps.sh
+	@mkdir -p $(@D)
+	@packaging/deps.sh $*
+	@touch $@
+
+## Installation.
+
+MAN   := $(patsubst man/%.scd,build/man/%,$(wildcard man/*.scd))
+SHARE := $(wildcard rootfs/mitmproxy/* rootfs/mitmproxy/egress_proxy/*.py Dockerfile.egress-proxy rootfs/build-image.sh)
+dest   = $(DESTDIR)$(PREFIX)
+
+man: $(MAN) ## format the manual pages
+
+build/man/%: man/%.scd
+	@mkdir -p $(@D)
+	$(call say,MAN)
+	$(Q)SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-1700000000} scdoc <$< >$@
+
+# One line for each installed file: MODE SOURCE TARGET.
+define INSTALLED
+755 $(B)/bin/bottle bin/bottle
+$(foreach m,$(MAN),644 $(m) share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))
+)644 completions/bottle.bash share/bash-completion/completions/bottle
+644 completions/_bottle share/zsh/site-functions/_bottle
+644 completions/bottle.fish share/fish/vendor_completions.d/bottle.fish
+644 packaging/apparmor/bottle share/bottle/apparmor/bottle
+$(foreach f,$(SHARE),$(if $(wildcard $(f)/*),,$(if $(filter %.sh %entrypoint,$(f)),755,644) $(f) share/bottle/$(f)
+))
+endef
+export INSTALLED
+
+install: all man ## install under DESTDIR and PREFIX (/usr/local)
+	@echo "$$INSTALLED" | while read -r mode source target; do \
+		[ -z "$$mode" ] || install -D -m "$$mode" "$$source" "$(dest)/$$target" || exit 1; done
+
+uninstall: ## remove what install put there
+	@echo "$$INSTALLED" | while read -r mode source target; do \
+		[ -z "$$mode" ] || rm -f "$(dest)/$$target" || exit 1; done
+	@rm -rf "$(dest)/share/bottle"
+
+clean: ## remove build/
 	rm -rf build
 
-.PHONY: all unit clean
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+FORCE:
+.PHONY: all programs-test check check-quick lint asan fuzz fuzz-run bench tidy format image-archive \
+        image demo deps man install uninstall clean help FORCE
 .SECONDARY:
--include $(OBJ:.o=.d) $(UNIT:$(B)/unit/%=$(B)/tests/unit/%.d)
+.DELETE_ON_ERROR:
+-include $(OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTOBJ:.o=.d)
