@@ -258,7 +258,7 @@ static int check_guard(struct world *world, struct mount_result *result)
 	CHILD_CHECK(unlink("/w/.git/config") < 0 && errno == EBUSY);
 	CHILD_CHECK(rename("/w/.git", "/w/.git2") < 0 && errno == EBUSY);
 	CHILD_CHECK(open("/w/.git/index", O_CREAT | O_WRONLY | O_CLOEXEC, 0644) >= 0);
-	CHILD_CHECK(open("/w/masked", O_RDONLY) < 0 && errno == EACCES);
+	CHILD_CHECK(reads("/w/masked", "")); /* root of U1 may open it, and finds nothing */
 	return 0;
 }
 
