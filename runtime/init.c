@@ -156,8 +156,8 @@ static int set_up(const struct launch *launch, const char **ret_step, struct err
 	TRY(make_reapers(launch, &pair, err));
 	*ret_step = "confine";
 	TRY(stdio_release(err));
-	if (fd_close_except(keep, sizeof(keep) / sizeof(keep[0])) < 0)
-		return err_sys(err, errno, "close_range");
+	if (dup2(0, 2) < 0 || fd_close_except(keep, sizeof(keep) / sizeof(keep[0])) < 0)
+		return err_sys(err, errno, "close what init does not need");
 	return give_up_power(err);
 }
 

@@ -227,7 +227,9 @@ static int op_bind(struct stage *stage, const struct mount_op *op, int source_fd
 	(void)result;
 	if (source_fd < 0)
 		return 0; /* optional and not there */
-	if (!(op->flags & MOUNT_WRITABLE) && !(op->flags & MOUNT_DEVICE))
+	/* A device can be written through a read-only mount, but its node cannot be chmod'ed: that of the
+	 * host is the caller's own where bottle is started as root. */
+	if (!(op->flags & MOUNT_WRITABLE))
 		attr |= MOUNT_ATTR_RDONLY;
 	if (!(op->flags & MOUNT_DEVICE))
 		attr |= MOUNT_ATTR_NODEV;

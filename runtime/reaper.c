@@ -70,6 +70,17 @@ static int build_root(struct reaper *reaper, struct err *err)
 	return rc;
 }
 
+/* The caller's own 0, 1 and 2 go: the agent's stream ends when the agent's end is closed. */
+static int drop_stdio(struct err *err)
+{
+	cleanup_fd int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; fd <= 2; fd++)
+		if (null_fd < 0 || dup2(null_fd, fd) < 0)
+			return err_sys(err, errno, "open /dev/null inside");
+	return 0;
+}
+
 /* The agent's terminal, on its own devpts. The slave comes from the master itself (TIOCGPTPEER), not
  * from a path. The session is the reaper's, so the agent's group is never orphaned and ^Z stops it. */
 static int make_terminal(struct reaper *reaper, struct err *err)
@@ -139,6 +150,7 @@ static int set_up(struct reaper *reaper, int netns_fd, const char **ret_step, st
 	    sethostname(reaper->launch->plan->hostname, strlen(reaper->launch->plan->hostname)) < 0)
 		return err_sys(err, errno, "set the host name");
 	TRY(build_root(reaper, err));
+	TRY(drop_stdio(err));
 	if (reaper->role == ROLE_AGENT && reaper->launch->stdio->has_tty)
 		TRY(make_terminal(reaper, err));
 	*ret_step = reaper->role == ROLE_PROXY ? "proxy" : "agent";

@@ -239,6 +239,10 @@ static void on_reaper(struct session *s, enum role role)
 
 	if (receive(s, &s->launch.ctl[role][0], &msg, fds, &count))
 		on_reaper_message(s, role, &msg, fds, count);
+	else if (!(s->facts & (role == ROLE_PROXY ? FACT_PROXY_EXITED : FACT_AGENT_EXITED)))
+		fail(s, -ECHILD, "reaper",
+		     role == ROLE_PROXY ? "the proxy's reaper was killed (out of memory?)"
+					: "the agent's reaper was killed (out of memory?)");
 }
 
 static void on_child(struct session *s, enum role role)
