@@ -3,6 +3,9 @@
 """Units of the mitmproxy addon that take values and give values. Run: test_pure.py [-v]"""
 
 import os
+import posixpath
+import random
+import re
 import sys
 import unittest
 
@@ -196,6 +199,39 @@ class PathsTest(unittest.TestCase):
         self.assertFalse(paths.allowed((b"/a",), paths.path_forms(b"/%61")))
         self.assertFalse(paths.allowed((b"/a%2fb",), paths.path_forms(b"/a%2fb")))
         self.assertTrue(paths.allowed((b"/a%2fb", b"/a/b"), paths.path_forms(b"/a%2fb")))
+
+    def test_whatever_a_server_makes_of_it(self):
+        """Random paths, read as servers do: decoded up to four times, with any of the usual
+        clean-ups after each. One that was let through stays where it was allowed."""
+        cleanups = (
+            lambda p: p,
+            lambda p: p.replace(b"\\", b"/"),
+            lambda p: b"/".join(part.split(b";")[0] for part in p.split(b"/")),
+            lambda p: re.sub(rb"/+", b"/", p),
+            lambda p: p.split(b"#")[0].split(b"?")[0],
+            lambda p: p.split(b"\0")[0],
+            lambda p: p.replace(b"\xc0\xae", b".").replace(b"\xc0\xaf", b"/"),
+        )
+        pieces = [b"/", b"/", b"..", b".", b"%2e", b"%2f", b"%25", b"2e", b"2f", b";", b"%3b", b"\\", b"%5c",
+                  b"a", b"v1", b"%00", b"#", b"?", b"%23", b"%3f", b"%c0%ae", b"%c0%af", b"%"]  # fmt: skip
+        rng, admitted = random.Random(7), 0
+        for _ in range(20_000):
+            raw = b"/v1/" + b"".join(rng.choices(pieces, k=rng.randrange(1, 9)))
+            try:
+                path, _ = paths.split_target(raw)
+                forms = paths.path_forms(path)
+            except paths.BadPath:
+                continue
+            if not paths.allowed((b"/v1/",), forms):
+                continue
+            admitted += 1
+            for cleanup in cleanups:
+                read = path
+                for _ in range(5):
+                    kept = posixpath.normpath(cleanup(read)).replace(b"//", b"/")
+                    self.assertTrue((kept + b"/").startswith(b"/v1/"), (raw, read, kept))
+                    read = paths.decode_once(read)
+        self.assertGreater(admitted, 500)
 
     def test_query_names(self):
         self.assertEqual(paths.query_names(b"a=secret&b&c="), ["a", "*", "c"])

@@ -191,6 +191,7 @@ def _clean_fields(request, route, named, websocket):
             or lower in HOP_BY_HOP
             or lower in named
             or alias in stripped
+            or (alias in NEVER_NAMED and alias != lower)
             or alias.startswith(b"proxy-")
             or (lower == b"expect" and value.lower() != b"100-continue")
         ):

@@ -158,9 +158,10 @@ def _body_length(fields, minor):
     return int(lengths[0])
 
 
-def peek_response_status(buffer):
-    """The status of a whole response head at the front of a bytearray and the head's length.
-    → (status, length) or None. Refuses a head that two readers could read differently."""
+def peek_response_head(buffer):
+    """A whole response head at the front of a bytearray, without taking it.
+    → (status, fields, its length) or None. Refuses a head that two readers could read
+    differently."""
     end = buffer.find(b"\r\n\r\n")
     if BARE_NEWLINE.search(buffer, 0, len(buffer) if end < 0 else end + 4):
         raise BadRequest("bad_response", "a bare CR or LF in the head", 502)
@@ -182,7 +183,7 @@ def peek_response_status(buffer):
         raise BadRequest("bad_response", "Content-Length with Transfer-Encoding", 502)
     if names.count(b"content-length") > 1 or names.count(b"transfer-encoding") > 1:
         raise BadRequest("bad_response", "two lengths", 502)
-    return int(match[1]), end + 4
+    return int(match[1]), fields, end + 4
 
 
 class ChunkedBody:

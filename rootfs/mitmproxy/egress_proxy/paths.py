@@ -14,6 +14,9 @@ ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 NOT_URI_BYTE = re.compile(rb"[^\x21-\x7e]")
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+# Up to a `;` (parameters), and up to a `?` or `#` that only a decoding brought: a server that cuts
+# there after decoding has the dots at the end.
+DOT_SEGMENT = re.compile(rb"(?:^|/)\.\.?(?:[/;?#]|\Z)")
 # Lead bytes that valid UTF-8 never has: the overlong spellings of `.`, `/` and `\`.
 OVERLONG = re.compile(rb"[\xc0\xc1]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
 
@@ -43,9 +46,8 @@ def _check_form(form):
         raise BadPath("a backslash")
     if OVERLONG.search(form):
         raise BadPath("an overlong UTF-8 sequence")
-    for segment in form.split(b"/"):
-        if segment.split(b";", 1)[0] in (b".", b".."):
-            raise BadPath("a dot segment")
+    if DOT_SEGMENT.search(form):
+        raise BadPath("a dot segment")
 
 
 def split_target(target):

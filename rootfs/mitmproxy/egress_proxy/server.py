@@ -9,6 +9,7 @@ one line on stderr.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -75,8 +76,13 @@ class Handler(mitm_server.LiveConnectionHandler):
             data.ssl_conn = None
 
     def log(self, message, level="info"):
-        if level == "error":
-            log(message)
+        """Only what mitmproxy's core calls an error, which is a crash of its own: it can quote an
+        event, and an event can hold what goes out."""
+        if level != "error":
+            return
+        for token in self.addon.settings.tokens.values():
+            message = message.replace(token.decode(), "[token]")
+        log(message)
 
 
 def make_options(settings):
@@ -156,6 +162,9 @@ async def serve(settings, addon):
     except OSError as err:
         raise CannotStart(f"port {settings.port}: {err.strerror}") from None
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    # What was made so far stays; the collector need not look at it again.
+    gc.freeze()
+    gc.enable()
     say_ready(settings.ready_fd)
     await ended.wait()
 

@@ -24,7 +24,10 @@ class Stream(HttpStream):
 
     def state_wait_for_request_headers(self, event):
         event.request.egress_has_body = not event.end_stream
-        event.request.egress_scheme = event.request.data.scheme  # the original overwrites it
+        # The original overwrites the scheme, or, where it does not know it, answers by itself.
+        event.request.egress_scheme = event.request.data.scheme
+        if event.request.is_http2:
+            event.request.data.scheme = b"https"
         yield from super().state_wait_for_request_headers(event)
 
     def start_request_stream(self):

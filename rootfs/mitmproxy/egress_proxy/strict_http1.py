@@ -100,6 +100,8 @@ class Server(_http1.Http1Server):
             return
         try:
             head = http1_grammar.take_request_head(self.buf._data)
+            if head and head.method == b"CONNECT" and self.context.client.tls:
+                raise BadRequest("nested_connect", "a CONNECT inside a CONNECT")
         except BadRequest as err:
             yield from self._refuse(err)
             return
@@ -198,12 +200,14 @@ class Client(_http1.Http1Client):
 
     def _check_response_head(self):
         """Drops interim answers, refuses a 101 that nobody asked for."""
-        while peeked := http1_grammar.peek_response_status(self.buf._data):
-            status, length = peeked
+        while peeked := http1_grammar.peek_response_head(self.buf._data):
+            status, fields, length = peeked
             if status >= 200:
                 return
             if status == 101:
-                if self.request.headers.get("upgrade") != "websocket":
+                asked = self.request.headers.get("upgrade") == "websocket"
+                upgrades = [value.lower() for name, value in fields if name.lower() == b"upgrade"]
+                if not asked or upgrades != [b"websocket"]:
                     raise BadRequest("bad_response", "a 101 that was not asked for", 502)
                 return
             del self.buf._data[:length]
