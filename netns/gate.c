@@ -283,8 +283,11 @@ int gate_run(const struct gate_config *config, struct err *err)
 		.loop.epoll_fd = -1,
 		.dialer.route_fd = -1,
 	};
-	int rc;
+	int keep[] = { config->control_fd, config->audit_fd };
+	int rc = fd_close_except(keep, 2);
 
+	if (rc < 0)
+		return err_sys(err, -rc, "gate: closing what it was born with");
 	ignore_signals();
 	gate_conn_limits(&gate, raise_descriptor_limit());
 	rc = serve(&gate, config, err);

@@ -29,23 +29,27 @@ struct gate_target {
 /* Gives up power; each returns 0 or -errno and proves its loss. Supplied by runtime/, which owns
  * seccomp and Landlock; NULL in unit tests. What is still needed afterwards, exactly:
  *
- *   gate       System calls: epoll_ctl, epoll_wait, accept4, getsockname, connect,
- *              socket(AF_INET|AF_INET6, SOCK_STREAM, 0 only), setsockopt (SOL_SOCKET SO_LINGER and
- *              SO_KEEPALIVE; IPPROTO_TCP TCP_NODELAY, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT;
- *              IPPROTO_IPV6 IPV6_V6ONLY is not among them), getsockopt(SOL_SOCKET, SO_ERROR),
- *              shutdown, splice, pipe2, fcntl(F_SETPIPE_SZ, F_SETFL, F_GETFL), sendto, recvfrom,
- *              sendmsg, recvmsg, read, write, close, clock_gettime, brk, mmap(PROT_READ|PROT_WRITE,
- *              anonymous), mremap, munmap, madvise, futex, rt_sigprocmask, rt_sigreturn, exit,
- *              exit_group, restart_syscall. Files: none. No fork, no exec, no kill.
- *   resolver   Inherited by the helpers it forks. The gate's reads and writes and: clone, clone3,
- *              fork-side set_robust_list and rseq, prctl(PR_SET_PDEATHSIG), getppid, getpid, gettid,
- *              socketpair(AF_UNIX), setitimer, alarm, rt_sigaction, poll, ppoll; for getaddrinfo:
- *              socket(AF_INET|AF_INET6, SOCK_DGRAM or SOCK_STREAM; AF_UNIX for nscd, resolved, sss;
- *              AF_NETLINK, NETLINK_ROUTE), bind (netlink only), connect, getsockname, getpeername,
- *              sendto, sendmmsg, recvfrom, recvmsg, setsockopt, getsockopt, ioctl(FIONREAD),
- *              openat(O_RDONLY), newfstatat, fstat, statx, access, readlink, lseek, pread64, mmap
- *              (file, also PROT_EXEC: NSS modules are loaded), mprotect, uname, getrandom, getuid,
- *              geteuid, getgid, getegid, epoll_create1, timerfd_create, timerfd_settime (nss-resolve).
+ *   gate       epoll_ctl, epoll_wait, accept4, getsockname, connect, shutdown, splice, pipe2,
+ *              socket(AF_INET or AF_INET6, SOCK_STREAM, 0), getsockopt(SOL_SOCKET, SO_ERROR),
+ *              setsockopt(SOL_SOCKET: SO_LINGER, SO_KEEPALIVE; IPPROTO_TCP: TCP_NODELAY,
+ *              TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT), fcntl(F_GETFL, F_SETFL, F_SETPIPE_SZ),
+ *              sendto, recvfrom, sendmsg, recvmsg (also on its netlink socket), read, write, lseek,
+ *              close, clock_gettime, exit_group, rt_sigreturn, restart_syscall; for malloc: brk,
+ *              mmap (anonymous, no PROT_EXEC), mremap, munmap, madvise, getrandom, futex.
+ *              Files: none. No bind, no listen, no open, no fork, no exec, no kill.
+ *   resolver   Inherited by the helpers that it forks. clone (fork: SIGCHLD and CHILD_SETTID,
+ *              CHILD_CLEARTID only), set_robust_list, rseq, prctl(PR_SET_PDEATHSIG), getpid, getppid,
+ *              gettid, socketpair(AF_UNIX, SOCK_SEQPACKET), sendmsg, recvmsg, sendto, recvfrom,
+ *              poll, ppoll, alarm, setitimer, rt_sigaction, rt_sigprocmask, rt_sigreturn, close,
+ *              exit_group, clock_gettime, clock_nanosleep, restart_syscall; for getaddrinfo: socket
+ *              (AF_INET, AF_INET6: SOCK_DGRAM, SOCK_STREAM; AF_UNIX: nscd, resolved, sss;
+ *              AF_NETLINK: NETLINK_ROUTE), bind (netlink), connect, getsockname, getpeername,
+ *              sendmmsg, setsockopt, getsockopt, ioctl(FIONREAD), openat(O_RDONLY), newfstatat,
+ *              fstat, statx, access, faccessat2, readlink, lseek, read, pread64, fcntl, uname,
+ *              getrandom, getuid, geteuid, getgid, getegid, futex, brk, mmap (files too, with
+ *              PROT_EXEC: NSS modules are loaded), mprotect, mremap, munmap, madvise; nss-resolve
+ *              and nss-sss also: epoll_create1, epoll_ctl, epoll_wait, timerfd_create,
+ *              timerfd_settime, eventfd2, writev, write.
  *              Files, all for reading: /etc (resolv.conf, hosts, host.conf, gai.conf, nsswitch.conf,
  *              services, ld.so.cache), what /etc/resolv.conf points to (/run/systemd/resolve,
  *              /run/NetworkManager, /run/resolvconf, /run/connman, /mnt/wsl), /usr/lib, /lib, /lib64
@@ -76,9 +80,9 @@ struct gate_config {
 /* Serves until the control socket closes. Returns 0 then, -errno when it cannot start or go on.
  *
  * Runs in a process of its own, forked by the launcher before any key exists, with PR_SET_PDEATHSIG
- * set and 0–2 on /dev/null. It ignores the terminal's signals, raises RLIMIT_NOFILE to the hard
- * limit, forks the zygote of its resolver helpers, confines that and itself, and only then reads the
- * first control message. */
+ * and PR_SET_DUMPABLE 0 set and 0–2 on /dev/null. It closes every other descriptor above 2, ignores
+ * the terminal's signals, raises RLIMIT_NOFILE to the hard limit, forks the zygote of its resolver
+ * helpers, confines that and itself, and only then reads the first control message. */
 int gate_run(const struct gate_config *config, struct err *err) MUST_CHECK;
 
 /* The launcher's side of control_fd. Each sends one message; gate_read_reply reads the gate's answer

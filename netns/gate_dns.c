@@ -63,8 +63,9 @@ static unsigned take_u8(struct cursor *c)
 static uint16_t take_u16(struct cursor *c)
 {
 	const uint8_t *at = take(c, 2);
+	unsigned value = at ? (unsigned)at[0] << 8 | at[1] : 0;
 
-	return at ? (uint16_t)(at[0] << 8 | at[1]) : 0;
+	return (uint16_t)value;
 }
 
 /* One byte of a label as it stands in the folded text; '?' for what no hostname has. A '.' inside a

@@ -26,7 +26,8 @@
 #include "base/fd.h"
 
 enum {
-	PIPE_BYTES = 256 * 1024,
+	LARGE_PIPE_BYTES = 1024 * 1024, /* 1.2 times the default size's bytes for a second of CPU */
+	LARGE_PIPES = 8, /* what all pipes of a user may hold is bounded (pipe(7)), so not each */
 	SPLICE_BYTES = 1024 * 1024,
 	BUDGET = 4 * 1024 * 1024, /* of one flow, before others get a turn */
 };
@@ -43,9 +44,16 @@ static int pipe_take(struct gate_pipes *pipes, struct gate_flow *flow)
 	}
 	if (pipe2(flow->pipe, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
-	/* Refused past /proc/sys/fs/pipe-user-pages-soft; then the smaller pipe works as well. */
-	(void)fcntl(flow->pipe[1], F_SETPIPE_SZ, PIPE_BYTES);
+	if (pipes->open++ < LARGE_PIPES) /* refused past pipe-user-pages-soft: it works as it is */
+		(void)fcntl(flow->pipe[1], F_SETPIPE_SZ, LARGE_PIPE_BYTES);
 	return 0;
+}
+
+static void pipe_close(struct gate_pipes *pipes, int fds[static 2])
+{
+	fd_close(&fds[0]);
+	fd_close(&fds[1]);
+	pipes->open--;
 }
 
 /* A pipe with bytes in it can serve nobody else. */
@@ -60,18 +68,14 @@ static void pipe_give(struct gate_pipes *pipes, struct gate_flow *flow)
 		flow->pipe[0] = flow->pipe[1] = -1;
 		return;
 	}
-	fd_close(&flow->pipe[0]);
-	fd_close(&flow->pipe[1]);
+	pipe_close(pipes, flow->pipe);
 	flow->piped = 0;
 }
 
 void gate_pipes_clear(struct gate_pipes *pipes)
 {
-	for (size_t i = 0; i < pipes->count; i++) {
-		fd_close(&pipes->spare[i][0]);
-		fd_close(&pipes->spare[i][1]);
-	}
-	pipes->count = 0;
+	while (pipes->count)
+		pipe_close(pipes, pipes->spare[--pipes->count]);
 }
 
 void gate_reset(int *fd)

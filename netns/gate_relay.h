@@ -15,6 +15,7 @@ enum { GATE_PIPES_SPARE = 32 };
 struct gate_pipes {
 	int spare[GATE_PIPES_SPARE][2];
 	size_t count;
+	size_t open; /* spare and lent */
 };
 
 void gate_pipes_clear(struct gate_pipes *pipes);
