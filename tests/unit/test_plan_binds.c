@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * runtime/plan_binds.c, plan_sockets.c: which folders of the host an agent may be shown. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "runtime/plan_agent.h"
+
+/* base/: home, home/work (the work folder), home/.local/share/bottle … as on a real host. */
+static char base[64];
+static struct plan plan;
+static struct err err;
+static struct plan_dirs dirs;
+static char paths[4][128];
+
+static char *below(const char *name)
+{
+	static char path[8][192];
+	static unsigned next;
+	char *p = path[next++ % 8];
+
+	snprintf(p, sizeof(path[0]), "%s%s%s", base, *name ? "/" : "", name);
+	return p;
+}
+
+static void set_up(void)
+{
+	static const char *const folders[] = { "home", "home/work", "home/work/sub",
+					       "data", "state",	    "run" };
+
+	snprintf(base, sizeof(base), "/tmp/test_plan.XXXXXX");
+	cr_assert_not_null(mkdtemp(base));
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
+		cr_assert_eq(mkdir(below(folders[i]), 0755), 0);
+	snprintf(paths[0], sizeof(paths[0]), "%s/data", base);
+	snprintf(paths[1], sizeof(paths[1]), "%s/state", base);
+	snprintf(paths[2], sizeof(paths[2]), "%s/run", base);
+	dirs = (struct plan_dirs){ paths[0], paths[1], paths[2] };
+	plan = (struct plan){ .home = strdup(below("home")) };
+	manifest_init(&plan.manifest);
+	err.text[0] = '\0';
+}
+
+static void tear_down(void)
+{
+	char command[128];
+
+	plan_clear(&plan);
+	snprintf(command, sizeof(command), "rm -rf -- '%s'", base);
+	cr_assert_eq(system(command), 0);
+}
+
+TestSuite(plan_binds, .init = set_up, .fini = tear_down);
+
+static const struct mount_op *op_at(const char *at, enum mount_kind kind)
+{
+	for (size_t i = 0; i < plan.agent.mounts.len; i++)
+		if (plan.agent.mounts.ops[i].kind == kind &&
+		    strcmp(plan.agent.mounts.ops[i].at, at) == 0)
+			return &plan.agent.mounts.ops[i];
+	return NULL;
+}
+
+static void assert_refused(const char *workdir, const char *sentence)
+{
+	cr_assert_lt(plan_agent_binds(&plan, workdir, &dirs, &err), 0, "%s was taken", workdir);
+	cr_assert_not_null(strstr(err.text, sentence), "%s", err.text);
+}
+
+Test(plan_binds, work_folder_is_bound_writable_without_symlinks)
+{
+	const struct mount_op *op;
+
+	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
+	op = op_at(below("home/work"), MOUNT_BIND);
+	cr_assert_not_null(op);
+	cr_assert_eq(op->flags & (MOUNT_WRITABLE | MOUNT_NO_SYMLINKS),
+		     MOUNT_WRITABLE | MOUNT_NO_SYMLINKS);
+}
+
+Test(plan_binds, root_is_no_work_folder)
+{
+	assert_refused("/", "is '/'");
+}
+
+Test(plan_binds, home_is_no_work_folder)
+{
+	assert_refused(below("home"), "home folder");
+}
+
+Test(plan_binds, what_contains_home_is_no_work_folder)
+{
+	assert_refused(base, "home folder");
+}
+
+Test(plan_binds, the_state_folder_is_no_work_folder)
+{
+	assert_refused(below("state"), "what the agent must not write");
+}
+
+Test(plan_binds, below_the_data_folder_is_no_work_folder)
+{
+	cr_assert_eq(mkdir(below("data/images"), 0755), 0);
+	assert_refused(below("data/images"), "what the agent must not write");
+}
+
+Test(plan_binds, a_file_is_no_work_folder)
+{
+	close(open(below("file"), O_CREAT | O_WRONLY, 0644));
+	assert_refused(below("file"), "is not a folder");
+}
+
+Test(plan_binds, a_missing_folder_names_itself)
+{
+	assert_refused(below("nowhere"), "nowhere: No such file");
+}
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	cr_assert_eq(listen(fd, 1), 0);
+	return fd;
+}
+
+Test(plan_binds, sockets_below_the_work_folder_are_masked_and_named)
+{
+	int fd = listen_at(below("home/work/sub/docker.sock"));
+
+	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
+	cr_assert(strlist_has(&plan.masked, below("home/work/sub/docker.sock")));
+	cr_assert_not_null(op_at(below("home/work/sub/docker.sock"), MOUNT_MASK));
+	close(fd);
+}
+
+Test(plan_binds, a_path_that_is_a_socket_is_refused)
+{
+	int fd = listen_at(below("home/agent.sock"));
+
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("home/agent.sock")), 0);
+	assert_refused(below("home/work"), "way out of the bottle");
+	close(fd);
+}
+
+Test(plan_binds, a_symlink_that_a_run_left_in_the_work_folder_is_refused)
+{
+	cr_assert_eq(symlink("/etc", below("home/work/link")), 0);
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_write, below("home/work/link")), 0);
+	assert_refused(below("home/work"), "symbolic link");
+}
+
+Test(plan_binds, one_path_twice_is_refused)
+{
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("home/work")), 0);
+	assert_refused(below("home/work"), "shown twice");
+}
+
+Test(plan_binds, guarded_files_are_read_only_and_git_cannot_be_renamed)
+{
+	const struct mount_op *git, *hooks;
+
+	cr_assert_eq(mkdir(below("home/work/.git"), 0755), 0);
+	cr_assert_eq(mkdir(below("home/work/.git/hooks"), 0755), 0);
+	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
+	git = op_at(below("home/work/.git"), MOUNT_ALIAS);
+	hooks = op_at(below("home/work/.git/hooks"), MOUNT_ALIAS);
+	cr_assert(git && git->flags & MOUNT_WRITABLE);
+	cr_assert(hooks && !(hooks->flags & MOUNT_WRITABLE) && git < hooks);
+}
+
+Test(plan_binds, a_guarded_file_that_is_missing_is_looked_for_at_the_end)
+{
+	char wanted[192];
+
+	snprintf(wanted, sizeof(wanted), "?%s", below("home/work/.envrc"));
+	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
+	cr_assert(strlist_has(&plan.guarded, wanted));
+}
+
+Test(plan_binds, a_parent_is_bound_before_its_child)
+{
+	size_t parent = 0, child = 0;
+
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("home/work/sub")), 0);
+	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
+	parent = (size_t)(op_at(below("home/work"), MOUNT_BIND) - plan.agent.mounts.ops);
+	child = (size_t)(op_at(below("home/work/sub"), MOUNT_BIND) - plan.agent.mounts.ops);
+	cr_assert_lt(parent, child);
+}
