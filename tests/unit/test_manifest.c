@@ -233,6 +233,17 @@ Test(manifest, defaults)
 	cr_expect(!m.routes[0].path_allowlist.len && !m.routes[0].methods.len);
 }
 
+Test(manifest, upstream_proxy_at_an_ipv6_address)
+{
+	cleanup_with(manifest_clear) struct manifest m;
+
+	parse_good(&m, "egress:\n"
+		       "  routes: [{host: a.example}]\n"
+		       "  upstream_proxy: {url: 'http://[2001:DB8::1]:3128', ca: none}\n");
+	cr_expect_str_eq(m.upstream.host, "2001:db8::1");
+	cr_expect(m.upstream.port == 3128 && !m.upstream.ca_path);
+}
+
 Test(manifest, what_is_unusual_but_right)
 {
 	static const char *const texts[] = {
@@ -388,6 +399,20 @@ Test(options, allow_widens_and_never_narrows)
 			 "--allow two.example/b: the route at bottle.yaml:1:84 has this host "
 			 "on other ports too, which would be widened as well; change it "
 			 "there");
+}
+
+Test(options, allow_of_the_proxy_port)
+{
+	cleanup_with(manifest_clear) struct manifest m;
+	struct err err;
+
+	manifest_init(&m);
+	cr_assert_eq(ALLOW(&m, &err, "a.example:9099"), 0);
+	cr_expect_eq(manifest_check(&m, NULL, &err), -EINVAL);
+	cr_expect_str_eq(err.text, "--allow a.example:9099: port 9099 is the proxy's own; give "
+				   "proxy.port another value");
+	cr_assert_eq(manifest_apply_overrides(&m, NULL, "9100", &err), 0);
+	cr_expect_eq(manifest_check(&m, NULL, &err), 0);
 }
 
 Test(options, bad_allow)
