@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Writes the tables of keys into the documents that carry them, between the lines that hold
- * "keys: begin" and "keys: end". Not part of the program; run it after a change to config/keys.h:
+ * "keys: begin" and "keys: end". Runs in: a developer's shell, after a change to config/keys.h:
  *
  *   cc -D_GNU_SOURCE -I. -o /tmp/print_keys config/gen/print_keys.c config/[!g]*.c base/[!l]*.c -lyaml
  *   /tmp/print_keys docs/manifest.md man/bottle.yaml.5.scd
