@@ -338,7 +338,7 @@ static void start_task(struct gate_task *task)
 		return;
 	}
 	/* Past the resolver's own limit: this is what a queue of slow names costs at most. */
-	gate_timer_set(d->loop, &dial->deadline, 2 * d->lookup_timeout_ms);
+	gate_timer_set(d->loop, &dial->deadline, 2ULL * d->lookup_timeout_ms);
 	gate_resolver_ask(d->resolver, dial->request.name, dial->request.group->host,
 			  &dial->waiter);
 }
