@@ -13,8 +13,7 @@
 
 #include "base/err.h"
 
-#define gate_container_of(ptr, type, member) \
-	((type *)((uintptr_t)(ptr) - offsetof(type, member)))
+#define gate_container_of(ptr, type, member) ((type *)((uintptr_t)(ptr)-offsetof(type, member)))
 
 struct gate_source {
 	void (*ready)(struct gate_source *source,
