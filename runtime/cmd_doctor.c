@@ -99,11 +99,15 @@ static struct finding judge(const struct doctor_check *check)
 	return finding;
 }
 
-static void print_text(const struct doctor_check *check, const struct finding *finding)
+/* One cause fails many checks: its reason is printed once. */
+static void print_text(const struct doctor_check *check, const struct finding *finding,
+		       struct err *last_why)
 {
 	printf("%-5s %-19s %s\n", verdict_names[finding->verdict], check->name, finding->said.text);
-	if (finding->why.text[0])
+	if (finding->why.text[0] && strcmp(finding->why.text, last_why->text) != 0)
 		printf("      %-19s %s\n", "", finding->why.text);
+	if (finding->why.text[0])
+		*last_why = finding->why;
 	fflush(stdout);
 }
 
@@ -127,6 +131,7 @@ static int examine(bool as_json)
 {
 	json_t *list = as_json ? json_array() : NULL;
 	enum verdict worst = VERDICT_OK;
+	struct err last_why = { "" };
 
 	for (size_t i = 0; i < doctor_check_count; i++) {
 		const struct finding finding = judge(&doctor_checks[i]);
@@ -136,7 +141,7 @@ static int examine(bool as_json)
 		if (as_json)
 			json_array_append_new(list, json_finding(&doctor_checks[i], &finding));
 		else
-			print_text(&doctor_checks[i], &finding);
+			print_text(&doctor_checks[i], &finding, &last_why);
 	}
 	if (as_json) {
 		json_dumpf(list, stdout, JSON_INDENT(2));

@@ -227,9 +227,9 @@ static int check_folders(int *ret_step, struct err *said)
 	cleanup_with(state_clear) struct state state;
 	int rc;
 
+	(void)ret_step;
 	state_init(&state);
 	TRY(state_paths(&state, said));
-	*ret_step = HOST_STEP_EXEC;
 	rc = host_check_dir(state.data_path, true, said);
 	if (rc == 0)
 		rc = host_check_dir(state.state_path, false, said);

@@ -275,6 +275,12 @@ static bool no_link_type(int code, const struct host_evidence *e)
 	return code == EOPNOTSUPP || code == ENODEV || code == EAFNOSUPPORT;
 }
 
+static bool read_only(int code, const struct host_evidence *e)
+{
+	(void)e;
+	return code == EROFS;
+}
+
 static bool any_refusal(int code, const struct host_evidence *e)
 {
 	(void)e;
@@ -323,6 +329,10 @@ static const struct reason {
 	  "it with `docker run --security-opt systempaths=unconfined`, in Kubernetes with "
 	  "`procMount: "
 	  "Unmasked` and `hostUsers: false`" },
+	{ STEP(NETLINK) | STEP(IDMAP), read_only,
+	  "/proc/sys is read-only, as in a container; start it with `docker run --security-opt "
+	  "systempaths=unconfined`, in Kubernetes with `procMount: Unmasked` and `hostUsers: "
+	  "false`" },
 	{ NEEDS_USERNS, in_chroot,
 	  "this process lives in a chroot, where no user namespace can be made; run bottle "
 	  "outside" },

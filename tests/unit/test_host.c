@@ -109,6 +109,7 @@ Test(host, reasons_that_are_flags)
 	e.proc_masked = true;
 	cr_assert(strstr(explain(HOST_STEP_PROC, EPERM, &e, &err), "systempaths=unconfined"));
 	e = free_host();
+	cr_assert(strstr(explain(HOST_STEP_NETLINK, EROFS, &e, &err), "systempaths=unconfined"));
 	e.chrooted = true;
 	cr_assert(strstr(explain(HOST_STEP_USERNS, EPERM, &e, &err), "chroot"));
 	e = free_host();
