@@ -7,6 +7,8 @@
 #ifndef TESTS_LIB_IN_CHILD_H
 #define TESTS_LIB_IN_CHILD_H
 
+#include <stdio.h>
+
 enum { IN_CHILD_TIMEOUT_MS = 20000, IN_CHILD_SKIP = 77 };
 
 /* Forks, runs fn(arg), ends with its value (0 to 125) as exit status, and returns that status; 128 + n
@@ -15,5 +17,15 @@ enum { IN_CHILD_TIMEOUT_MS = 20000, IN_CHILD_SKIP = 77 };
  * its parent. What it writes to stderr appears in the test's output; it must use no assertion. */
 int in_child(int (*fn)(void *arg), void *arg);
 int in_child_for(int timeout_ms, int (*fn)(void *arg), void *arg);
+
+/* The child's assertion: says what was not so and ends the child's function with status 1. */
+#define CHILD_CHECK(cond)                                                                      \
+	do {                                                                                   \
+		if (!(cond)) {                                                                 \
+			fprintf(stderr, "%s:%d: not so: %s (errno: %m)\n", __FILE__, __LINE__, \
+				#cond);                                                        \
+			return 1;                                                              \
+		}                                                                              \
+	} while (0)
 
 #endif
