@@ -39,7 +39,6 @@ static int parse(struct manifest *m, const char *shown, const char *path, const 
 
 	if (!copy)
 		return err_sys(err, ENOMEM, "%s", shown);
-	m->path = strdup(path);
 	return manifest_parse(m, shown, dirname(copy), text->data ? text->data : "", text->len,
 			      err);
 }

@@ -59,6 +59,39 @@ static int choose_name(struct plan *plan, const struct run_options *options, con
 	return plan->name ? 0 : -ENOMEM;
 }
 
+static bool is_reserved(const char *name, size_t len)
+{
+	for (const char *const *reserved = manifest_reserved_env; *reserved; reserved++)
+		if (strlen(*reserved) == len && strncmp(*reserved, name, len) == 0)
+			return true;
+	return false;
+}
+
+static int add_env(struct manifest *m, const struct run_options *o, struct err *err)
+{
+	static const char sentence[] = "is set by bottle, so that the agent finds its proxy and "
+				       "trusts its CA; leave it out";
+
+	for (size_t i = 0; i < o->env.len; i++) {
+		const char *item = o->env.items[i];
+		size_t len = strcspn(item, "=");
+
+		if (!len || item[len] != '=')
+			return err_set(err, EINVAL, "--env %s: must be NAME=VALUE", item);
+		if (is_reserved(item, len))
+			return err_set(err, EINVAL, "--env %.*s: %s", (int)len, item, sentence);
+		TRY(strlist_add(&m->agent.env, item));
+	}
+	for (size_t i = 0; i < o->pass_env.len; i++) {
+		const char *name = o->pass_env.items[i];
+
+		if (is_reserved(name, strlen(name)))
+			return err_set(err, EINVAL, "--pass-env %s: %s", name, sentence);
+		TRY(strlist_add(&m->agent.pass_env, name));
+	}
+	return 0;
+}
+
 static int apply_options(struct plan *plan, const struct run_options *o, struct err *err)
 {
 	struct manifest *m = &plan->manifest;
@@ -67,14 +100,7 @@ static int apply_options(struct plan *plan, const struct run_options *o, struct 
 		TRY(manifest_add_allow(m, o->allow.items[i], err));
 	for (size_t i = 0; i < o->auth.len; i++)
 		TRY(manifest_add_auth(m, o->auth.items[i], err));
-	for (size_t i = 0; i < o->env.len; i++) {
-		if (!strchr(o->env.items[i], '=') || o->env.items[i][0] == '=')
-			return err_set(err, EINVAL, "--env %s: must be NAME=VALUE",
-				       o->env.items[i]);
-		TRY(strlist_add(&m->agent.env, o->env.items[i]));
-	}
-	for (size_t i = 0; i < o->pass_env.len; i++)
-		TRY(strlist_add(&m->agent.pass_env, o->pass_env.items[i]));
+	TRY(add_env(m, o, err));
 	for (size_t i = 0; i < o->read_only.len; i++)
 		TRY(strlist_add(&m->agent.read_only, o->read_only.items[i]));
 	for (size_t i = 0; i < o->read_write.len; i++)

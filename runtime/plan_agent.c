@@ -178,6 +178,16 @@ static int root_secrets(struct plan *plan)
 
 /* --- environment ------------------------------------------------------------------------------ */
 
+static const char *find_env(const struct strlist *env, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < env->len; i++)
+		if (strncmp(env->items[i], name, len) == 0 && env->items[i][len] == '=')
+			return env->items[i] + len + 1;
+	return NULL;
+}
+
 static int set_env(struct strlist *env, const char *name, const char *value)
 {
 	size_t len = strlen(name);
@@ -201,6 +211,15 @@ static int pass_env(struct strlist *env, const char *name)
 	const char *value = getenv(name);
 
 	return value ? set_env(env, name, value) : 0;
+}
+
+/* Java's only way to a trust store stays; of two options of one kind the later counts. */
+static int add_java_options(struct strlist *env, const char *value)
+{
+	const char *ours = find_env(env, "JAVA_TOOL_OPTIONS");
+	cleanup_free char *both = str_printf("%s %s", ours ? ours : "", value);
+
+	return both ? set_env(env, "JAVA_TOOL_OPTIONS", both) : -ENOMEM;
 }
 
 static int proxy_and_trust_env(struct plan *plan, struct strlist *env)
@@ -258,7 +277,8 @@ static int environment(struct plan *plan)
 
 		if (!name)
 			return -ENOMEM;
-		TRY(set_env(env, name, equals + 1));
+		TRY(strcmp(name, "JAVA_TOOL_OPTIONS") == 0 ? add_java_options(env, equals + 1)
+							   : set_env(env, name, equals + 1));
 	}
 	return 0;
 }
