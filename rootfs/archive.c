@@ -270,10 +270,11 @@ static void reader_free(struct archive **reader)
 static int spool_tar(int fd, struct image_archive *archive,
 		     const struct image_archive_limits *limits, struct err *err)
 {
-	cleanup_with(utf8_locale_leave) struct utf8_locale locale = utf8_locale_enter();
+	cleanup_with(utf8_locale_leave) struct utf8_locale utf8 = utf8_locale_enter();
 	cleanup_with(reader_free) struct archive *reader = archive_read_new();
 	struct spooling spool = { .archive = archive, .limits = limits, .reader = reader };
 
+	(void)utf8; /* in force until the end of this function */
 	if (!reader || archive_read_support_format_tar(reader) != ARCHIVE_OK ||
 	    archive_read_support_filter_gzip(reader) != ARCHIVE_OK ||
 	    archive_read_support_filter_zstd(reader) != ARCHIVE_OK)

@@ -38,6 +38,17 @@ int import_read_config(const struct image_archive *archive, const struct source 
 	return 0;
 }
 
+/* Of a damaged blob the digest says more than where its parser stumbled. */
+static int layer_error(const struct image_archive *archive, const struct descriptor *layer,
+		       const struct blob *blob, int rc, struct err *err)
+{
+	struct err damage = { 0 };
+
+	if (source_verify(archive, layer, blob, &damage) == -EBADMSG)
+		return err_set(err, EBADMSG, "%s", damage.text);
+	return err_context(err, rc, "%s: layer %s", archive->path, blob->name);
+}
+
 static int unpack_layer(const struct image_archive *archive, const struct descriptor *layer,
 			const char *diff_hex, struct layer_target *target, struct err *err)
 {
@@ -49,7 +60,7 @@ static int unpack_layer(const struct image_archive *archive, const struct descri
 	TRY(source_open(archive, layer, &blob, err));
 	rc = layer_unpack(target, &blob, stored, diff, err);
 	if (rc < 0)
-		return err_context(err, rc, "%s: layer %s", archive->path, blob.name);
+		return layer_error(archive, layer, &blob, rc, err);
 	sha256_hex(stored, stored_hex);
 	sha256_hex(diff, found_hex);
 	TRY(source_check_digest(archive, blob.name, "digest", layer->hex, stored_hex, err));

@@ -171,7 +171,7 @@ static int write_data(struct unpack *unpack, int fd, uint64_t size)
 	}
 }
 
-static int make_file(struct unpack *unpack, struct place *place)
+static int make_file(struct unpack *unpack, struct place *place, struct err *err)
 {
 	mode_t mode = (archive_entry_perm(place->entry) & 0777) | 0400;
 	la_int64_t size = archive_entry_size(place->entry);
@@ -181,7 +181,10 @@ static int make_file(struct unpack *unpack, struct place *place)
 	if (size < 0)
 		return -EBADMSG;
 	if ((uint64_t)size > target->limits.file_bytes - target->usage.file_bytes)
-		return -EFBIG;
+		return err_set(err, EFBIG,
+			       "with it the image's files are larger than the %llu bytes that are "
+			       "allowed",
+			       (unsigned long long)target->limits.file_bytes);
 	target->usage.file_bytes += (uint64_t)size;
 	TRY(tree_remove(place->parent_fd, place->name.base, &target->trash));
 	fd = openat(place->parent_fd, place->name.base,
@@ -244,7 +247,7 @@ static int make_entry(struct unpack *unpack, struct place *place, struct err *er
 	case AE_IFDIR:
 		return make_dir(unpack, place);
 	case AE_IFREG:
-		return make_file(unpack, place);
+		return make_file(unpack, place, err);
 	case AE_IFLNK:
 		return make_symlink(unpack, place);
 	default:
@@ -263,11 +266,6 @@ static int place_error(struct unpack *unpack, const struct place *place, int rc,
 		(void)!layer_stream_failed(unpack->stream, err);
 	if (*err->text)
 		return err_context(err, rc, "entry '%s'", shown);
-	if (rc == -EFBIG)
-		return err_set(err, EFBIG,
-			       "entry '%s': with it the image's files are larger than the %llu "
-			       "bytes that are allowed",
-			       shown, (unsigned long long)unpack->target->limits.file_bytes);
 	return err_sys(err, -rc, "entry '%s'", shown);
 }
 
@@ -368,10 +366,11 @@ int layer_unpack(struct layer_target *target, const struct blob *blob,
 		 uint8_t ret_stored[static SHA256_BYTES], uint8_t ret_diff[static SHA256_BYTES],
 		 struct err *err)
 {
-	cleanup_with(utf8_locale_leave) struct utf8_locale locale = utf8_locale_enter();
+	cleanup_with(utf8_locale_leave) struct utf8_locale utf8 = utf8_locale_enter();
 	cleanup_with(unpack_clear) struct unpack unpack = { .target = target };
 	int rc;
 
+	(void)utf8; /* in force until the end of this function */
 	unpack.stream = layer_stream_open(
 		blob, target->limits.stream_bytes - target->usage.stream_bytes, err);
 	if (!unpack.stream)

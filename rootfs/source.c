@@ -105,6 +105,28 @@ int source_check_digest(const struct image_archive *archive, const char *blob_na
 		archive->path, blob_name, what, expected_hex, found_hex);
 }
 
+int source_verify(const struct image_archive *archive, const struct descriptor *descriptor,
+		  const struct blob *blob, struct err *err)
+{
+	uint8_t digest[SHA256_BYTES], chunk[65536];
+	char found[SHA256_HEX_BYTES];
+	struct sha256 sha;
+
+	sha256_init(&sha);
+	for (uint64_t at = 0; at < blob->size;) {
+		ssize_t n = blob_read(blob, at, chunk, sizeof(chunk));
+
+		if (n <= 0)
+			return err_sys(err, n < 0 ? (int)-n : EIO, "%s: %s", archive->path,
+				       blob->name);
+		sha256_update(&sha, chunk, (size_t)n);
+		at += (uint64_t)n;
+	}
+	sha256_final(&sha, digest);
+	sha256_hex(digest, found);
+	return source_check_digest(archive, blob->name, "digest", descriptor->hex, found, err);
+}
+
 int source_read(const struct image_archive *archive, const struct descriptor *descriptor,
 		struct buf *ret_text, struct err *err)
 {
@@ -144,18 +166,29 @@ static int has_member(const struct image_archive *archive, const char *name, str
 	return rc == -ENOENT ? 0 : rc < 0 ? rc : 1;
 }
 
+/* An archive that is both (`docker save` since 25) is read as the one with more digests. */
+static int select_oci(const struct image_archive *archive, const char *wanted_name,
+		      bool has_manifest, struct source *ret_source, struct err *err)
+{
+	cleanup_with(source_clear) struct source source = { 0 };
+
+	TRY(source_select_oci(archive, wanted_name, &source, err));
+	if (has_manifest)
+		TRY(source_docker_name(archive, source.config_hex, &source.name, err));
+	*ret_source = source;
+	source = (struct source){ 0 };
+	return 0;
+}
+
 int source_select(const struct image_archive *archive, const char *wanted_name,
 		  struct source *ret_source, struct err *err)
 {
-	/* An archive that is both (`docker save` since 25) is read as the one with more digests. */
 	int has_index = has_member(archive, "index.json", err);
-	int has_manifest;
+	int has_manifest = has_index < 0 ? has_index : has_member(archive, "manifest.json", err);
 
-	TRY(has_index);
-	if (has_index)
-		return source_select_oci(archive, wanted_name, ret_source, err);
-	has_manifest = has_member(archive, "manifest.json", err);
 	TRY(has_manifest);
+	if (has_index)
+		return select_oci(archive, wanted_name, has_manifest, ret_source, err);
 	if (has_manifest)
 		return source_select_docker(archive, wanted_name, ret_source, err);
 	return err_set(

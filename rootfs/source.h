@@ -47,13 +47,17 @@ void source_clear(struct source *source);
 int source_select(const struct image_archive *archive, const char *wanted_name,
 		  struct source *ret_source, struct err *err) MUST_CHECK;
 
-/* Opens a blob and checks that it has the size that was promised; the digest is checked by whoever
- * reads it, with source_check_digest. */
+/* Opens a blob and checks that it has the size that was promised; whoever reads it checks the
+ * digest, with one of the two below. */
 int source_open(const struct image_archive *archive, const struct descriptor *descriptor,
 		struct blob *ret_blob, struct err *err) MUST_CHECK;
 int source_check_digest(const struct image_archive *archive, const char *blob_name,
 			const char *what, const char *expected_hex, const char *found_hex,
 			struct err *err) MUST_CHECK;
+
+/* Reads the whole blob for its digest. */
+int source_verify(const struct image_archive *archive, const struct descriptor *descriptor,
+		  const struct blob *blob, struct err *err) MUST_CHECK;
 
 /* The GOARCH name of this program's processor. */
 const char *source_architecture(void);
@@ -74,6 +78,11 @@ int source_add_layer(struct source *source, const struct image_archive *archive,
 
 int source_select_oci(const struct image_archive *archive, const char *wanted_name,
 		      struct source *ret_source, struct err *err) MUST_CHECK;
+/* The name that manifest.json, where there is one, gives to the image with this configuration. An
+ * archive of both formats has names without a host there, as its maker's user wrote them, and whole
+ * ones in index.json. */
+int source_docker_name(const struct image_archive *archive, const char *config_hex, char **ret_name,
+		       struct err *err) MUST_CHECK;
 int source_select_docker(const struct image_archive *archive, const char *wanted_name,
 			 struct source *ret_source, struct err *err) MUST_CHECK;
 

@@ -109,30 +109,68 @@ static int take_layers(const struct image_archive *archive, const json_t *layers
 	return 0;
 }
 
+static int read_manifest(const struct image_archive *archive, json_t **ret_images, struct err *err)
+{
+	cleanup_with(buf_clear) struct buf text = { 0 };
+	struct descriptor manifest = { .blob_name = (char[]){ "manifest.json" } };
+
+	TRY(source_read(archive, &manifest, &text, err));
+	return source_parse_json(archive, "manifest.json", &text, ret_images, err);
+}
+
+/* The first of RepoTags → *ret_name, which stays as it is where there is none. */
+static int take_name(const struct image_archive *archive, const json_t *image, char **ret_name,
+		     struct err *err)
+{
+	const json_t *tag = json_array_get(json_object_get(image, "RepoTags"), 0);
+	char *name;
+
+	if (!json_is_string(tag))
+		return 0;
+	name = strdup(json_string_value(tag));
+	if (!name)
+		return err_sys(err, ENOMEM, "%s", archive->path);
+	free(*ret_name);
+	*ret_name = name;
+	return 0;
+}
+
+int source_docker_name(const struct image_archive *archive, const char *config_hex, char **ret_name,
+		       struct err *err)
+{
+	cleanup_with(source_json_free) json_t *images = NULL;
+	const json_t *image;
+	size_t i;
+
+	TRY(read_manifest(archive, &images, err));
+	json_array_foreach(images, i, image)
+	{
+		const char *config = json_string_value(json_object_get(image, "Config"));
+		char hex[SHA256_HEX_BYTES];
+
+		hex_of_name(config ? config : "", hex);
+		if (strcmp(hex, config_hex) == 0)
+			return take_name(archive, image, ret_name, err);
+	}
+	return 0;
+}
+
 int source_select_docker(const struct image_archive *archive, const char *wanted_name,
 			 struct source *ret_source, struct err *err)
 {
 	cleanup_with(source_clear) struct source source = { 0 };
 	cleanup_with(descriptor_clear) struct descriptor config = { 0 };
 	cleanup_with(source_json_free) json_t *images = NULL;
-	cleanup_with(buf_clear) struct buf text = { 0 };
-	struct descriptor manifest = { .blob_name = (char[]){ "manifest.json" } };
-	const json_t *image = NULL, *tag;
+	const json_t *image = NULL;
 
-	TRY(source_read(archive, &manifest, &text, err));
-	TRY(source_parse_json(archive, "manifest.json", &text, &images, err));
+	TRY(read_manifest(archive, &images, err));
 	TRY(choose(archive, images, wanted_name, &image, err));
 	TRY(take_member(archive, json_object_get(image, "Config"), &config, err));
 	TRY(source_read(archive, &config, &source.config_json, err));
 	digest_of(source.config_json.data ? source.config_json.data : "", source.config_json.len,
 		  source.config_hex);
 	TRY(take_layers(archive, json_object_get(image, "Layers"), &source, err));
-	tag = json_array_get(json_object_get(image, "RepoTags"), 0);
-	if (json_is_string(tag)) {
-		source.name = strdup(json_string_value(tag));
-		if (!source.name)
-			return err_sys(err, ENOMEM, "%s", archive->path);
-	}
+	TRY(take_name(archive, image, &source.name, err));
 	*ret_source = source;
 	source = (struct source){ 0 };
 	return 0;

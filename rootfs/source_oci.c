@@ -163,13 +163,16 @@ static int walk_index(struct candidates *found, const json_t *index, const char 
 	return 0;
 }
 
+/* "name:tag" means any "host/…/name:tag" too. */
 static bool is_called(const struct candidate *item, const char *wanted)
 {
 	cleanup_free char *name = NULL;
 	cleanup_free char *full = NULL;
 
-	return item->name && wanted && store_tag_normalise(item->name, &name, NULL) == 0 &&
-	       store_tag_normalise(wanted, &full, NULL) == 0 && strcmp(name, full) == 0;
+	if (!item->name || !wanted || store_tag_normalise(item->name, &name, NULL) < 0 ||
+	    store_tag_normalise(wanted, &full, NULL) < 0 || !str_ends(name, full))
+		return false;
+	return strlen(name) == strlen(full) || name[strlen(name) - strlen(full) - 1] == '/';
 }
 
 /* Whether two entries are two images: the same manifest under two names is one, and so are two
