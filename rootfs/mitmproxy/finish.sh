@@ -55,7 +55,13 @@ forget_host() {
 	: >"$1/etc/resolv.conf"
 }
 
+# Without the file glibc has a default, which changed from release to release.
+add_name_service() {
+	[ -e "$1/etc/nsswitch.conf" ] || echo 'hosts: files dns' >"$1/etc/nsswitch.conf"
+}
+
 base() {
+	add_name_service "$1"
 	add_user "$1"
 	add_trust_store "$1"
 	if [ -x "$1/sbin/ldconfig" ]; then in_root "$1" /sbin/ldconfig; fi

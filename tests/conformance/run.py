@@ -137,8 +137,18 @@ def run_case(case, client, recorder, audit):
         time.sleep(0.05)
 
 
-def run_cases(cases, name, client, recorder, audit):
-    print(f"1..{len(cases)}")
+def check_proxy_is_quiet(proxy):
+    """What the proxy has to say on stderr is a crash of its own."""
+    with open(proxy.error_path, encoding="utf-8") as file:
+        said = file.read()
+    for line in said.splitlines():
+        print(f"# proxy: {line[:2000]}")
+    return not said and proxy.process.poll() is None
+
+
+def run_cases(cases, name, client, recorder, audit, proxy=None):
+    """`proxy`: where we started it ourselves, it must be alive and silent at the end."""
+    print(f"1..{len(cases) + bool(proxy)}")
     passed = failed = skipped = 0
     for number, case in enumerate(cases, 1):
         if name in case.get("not_for", {}):
@@ -154,6 +164,10 @@ def run_cases(cases, name, client, recorder, audit):
             print(f"# {problem}", flush=True)
         failed += bool(problems)
         passed += not problems
+    if proxy:
+        quiet = check_proxy_is_quiet(proxy)
+        print(f"{'ok' if quiet else 'not ok'} {len(cases) + 1} - the proxy lives and said nothing")
+        passed, failed = passed + quiet, failed + (not quiet)
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed or not passed else 0
 
@@ -193,12 +207,9 @@ def main():
         try:
             client = Client(("127.0.0.1", proxy.port), proxy.ca_file)
             recorder = ("127.0.0.1", world.CONTROL_PORT)
-            return run_cases(cases, "mitmproxy", client, recorder, Audit(proxy.audit_path))
+            return run_cases(cases, "mitmproxy", client, recorder, Audit(proxy.audit_path), proxy)
         finally:
             proxy.stop()
-            with open(proxy.error_path, encoding="utf-8") as file:
-                for line in file:
-                    print(f"# proxy: {line.rstrip()}")
 
 
 if __name__ == "__main__":
