@@ -9,11 +9,12 @@
  * the caller (`(bottle run a & b) > log`), and only read(2) and write(2) hold the kernel's lock on
  * it, splice(2) does not; and a file with O_APPEND refuses splice(2).
  *
- * Nothing blocks where something else must be noticed. Our ends of the agent's pipe are
- * non-blocking, which the agent cannot see: each end of a pipe is its own open file description. The
- * caller's descriptor shares its flags with the caller and so keeps them: pipes are spliced with
- * SPLICE_F_NONBLOCK, sockets used with MSG_DONTWAIT, anything else is polled before it is read. Its
- * writes may block, which then only this stream feels.
+ * Nothing blocks where something else must be noticed. A relay waits for its source in poll(2),
+ * together with what else may end it; then it reads, and writes in a call that blocks until there is
+ * room, since the end of the other side ends that call too (EPIPE). That is two or three system calls
+ * for each chunk; waiting for room in poll(2) as well took five, and twice the time. Only towards a
+ * pipe that cannot end that way (below) it writes without blocking. The caller's descriptor shares its
+ * flags with the caller and so keeps them; where it is non-blocking, EAGAIN leads to poll(2).
  *
  * The end. An output relay ends when the last writer has closed the agent's pipe and all is written,
  * or when the caller's reader is gone: then it closes the agent's pipe, so that the next write gets
@@ -62,10 +63,9 @@ enum fd_sort { SORT_PIPE, SORT_SOCKET, SORT_FILE, SORT_OTHER };
 struct copy {
 	int src_fd, dst_fd;
 	enum fd_sort src, dst;
-	bool src_is_callers; /* its description is shared: poll before a read that could block */
-	int stop_fd;	     /* readable or closed: end; -1: none */
-	int unread_fd;	     /* a read end of the agent's stdin pipe, or -1; see above */
-	size_t chunk;	     /* bytes of one read */
+	int stop_fd;   /* readable or closed: end; -1: none */
+	int unread_fd; /* a read end of the agent's stdin pipe, or -1; see above */
+	size_t chunk;  /* bytes of one read */
 	char *buffer;
 	size_t at, len; /* what of it is not yet written */
 };
@@ -165,10 +165,9 @@ static int flush_buffer(struct copy *copy)
 
 static int copy_by_buffer(struct copy *copy)
 {
-	bool poll_first = copy->src_is_callers && copy->src == SORT_OTHER;
-
 	for (;;) {
-		int rc = poll_first ? wait_source(copy) : 0;
+		/* A file is always ready. */
+		int rc = copy->src == SORT_FILE ? 0 : wait_source(copy);
 		ssize_t n;
 
 		if (rc)
@@ -176,12 +175,8 @@ static int copy_by_buffer(struct copy *copy)
 		n = read_some(copy);
 		if (n == 0)
 			return 0;
-		if (n < 0 && errno == EAGAIN)
-			rc = wait_source(copy);
-		else if (n < 0 && errno != EINTR)
+		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return -errno;
-		if (rc)
-			return rc;
 		copy->at = 0;
 		copy->len = n > 0 ? (size_t)n : 0;
 		rc = flush_buffer(copy);
@@ -193,19 +188,18 @@ static int copy_by_buffer(struct copy *copy)
 static int copy_by_splice(struct copy *copy)
 {
 	for (;;) {
-		ssize_t n = splice(copy->src_fd, NULL, copy->dst_fd, NULL, SPLICE_BYTES,
-				   SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-		int rc;
+		int rc = wait_source(copy);
+		ssize_t n;
 
+		if (rc)
+			return rc;
+		n = splice(copy->src_fd, NULL, copy->dst_fd, NULL, SPLICE_BYTES, SPLICE_F_MOVE);
 		if (n == 0)
 			return 0;
-		if (n > 0 || errno == EINTR)
-			continue;
-		if (errno != EAGAIN)
-			return -errno;
-		rc = wait_source(copy);
-		if (rc == 0)
+		if (n < 0 && errno == EAGAIN)
 			rc = wait_destination(copy);
+		else if (n < 0 && errno != EINTR)
+			return -errno;
 		if (rc)
 			return rc;
 	}
@@ -252,14 +246,12 @@ static int prepare_copy(const struct relay_child *child, struct copy *copy, stru
 	bool is_input = child->stream == 0;
 	int own_fd = child->pipe_fds[is_input ? 1 : 0];
 	int callers_fd = fcntl(child->stream, F_DUPFD_CLOEXEC, 3);
-	int flags = fcntl(own_fd, F_GETFL); /* O_DIRECT stays */
 
-	if (callers_fd < 0 || flags < 0 || fcntl(own_fd, F_SETFL, flags | O_NONBLOCK) < 0)
+	if (callers_fd < 0)
 		return err_sys(err, errno, "fcntl");
 	*copy = (struct copy){
 		.src_fd = is_input ? callers_fd : own_fd,
 		.dst_fd = is_input ? own_fd : callers_fd,
-		.src_is_callers = is_input,
 		.stop_fd = is_input ? child->control_fd : -1,
 		.unread_fd = -1,
 	};
@@ -267,8 +259,11 @@ static int prepare_copy(const struct relay_child *child, struct copy *copy, stru
 	copy->dst = sort_of(copy->dst_fd);
 	/* A datagram is read whole or loses its end. */
 	copy->chunk = is_input && !is_packet_socket(callers_fd) ? INPUT_BYTES : BUFFER_BYTES;
-	if (is_input && copy->src == SORT_FILE)
+	if (is_input && copy->src == SORT_FILE) {
 		copy->unread_fd = child->pipe_fds[0];
+		if (fcntl(own_fd, F_SETFL, O_NONBLOCK) < 0)
+			return err_sys(err, errno, "fcntl");
+	}
 	copy->buffer = mmap(NULL, BUFFER_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			    -1, 0);
 	return copy->buffer == MAP_FAILED ? err_sys(err, errno, "mmap") : 0;
