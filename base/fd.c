@@ -224,7 +224,8 @@ int fd_close_except(int *keep, size_t count)
 {
 	unsigned next = 3;
 
-	qsort(keep, count, sizeof(*keep), by_number);
+	if (count) /* keep may be NULL then, which qsort(3) must not be given */
+		qsort(keep, count, sizeof(*keep), by_number);
 	for (size_t i = 0; i < count; i++) {
 		if (keep[i] < (int)next)
 			continue;
