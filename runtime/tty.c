@@ -98,7 +98,10 @@ int tty_attach(struct tty *tty, int master_fd, struct err *err)
 
 int tty_suspend(struct tty *tty, struct err *err)
 {
-	return command(tty, TTY_SUSPEND, NULL, 0, err);
+	int rc = command(tty, TTY_SUSPEND, NULL, 0, err);
+
+	/* It goes on trying, and the modes are set back as soon as the output is out. */
+	return rc == -ETIMEDOUT ? 0 : rc;
 }
 
 int tty_resume(struct tty *tty, struct err *err)

@@ -50,7 +50,7 @@ int tty_ready(struct tty *tty, struct err *err) MUST_CHECK;
 int tty_attach(struct tty *tty, int master_fd, struct err *err) MUST_CHECK;
 
 /* Writes out what the bottle printed so far, sets the terminal's modes back, stops copying; returns
- * once that is done. */
+ * once that is done, or after two seconds when the terminal takes no output. */
 int tty_suspend(struct tty *tty, struct err *err) MUST_CHECK;
 
 /* Copies again; raw mode where we are in the foreground, else output only. */
