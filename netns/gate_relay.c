@@ -26,7 +26,8 @@
 #include "base/fd.h"
 
 enum {
-	LARGE_PIPE_BYTES = 1024 * 1024, /* 1.2 times the default size's bytes for a second of CPU */
+	LARGE_PIPE_BYTES = 1024 *
+			   1024, /* about twice the bytes a second of CPU of the default 64 KiB */
 	LARGE_PIPES = 8, /* what all pipes of a user may hold is bounded (pipe(7)), so not each */
 	SPLICE_BYTES = 1024 * 1024,
 	BUDGET = 4 * 1024 * 1024, /* of one flow, before others get a turn */
