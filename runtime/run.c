@@ -21,6 +21,7 @@
 #include "runtime/commands.h"
 #include "runtime/fill.h"
 #include "runtime/finish.h"
+#include "runtime/landlock.h"
 #include "runtime/manifest_load.h"
 #include "runtime/plan.h"
 #include "runtime/run.h"
@@ -62,8 +63,12 @@ static int open_records(struct run *run, struct err *err)
 
 static int confine_relay(struct err *err)
 {
-	title_set("bottle: relay");
+	int abi;
+
 	TRY(caps_drop_all(err)); /* with it no_new_privs, which the filter needs */
+	TRY(caps_prove_none(err));
+	title_set("bottle: relay");
+	TRY(landlock_gate(&abi, err));
 	TRY(seccomp_load(SECCOMP_RELAY, err));
 	return seccomp_prove(SECCOMP_RELAY, err);
 }
@@ -167,6 +172,16 @@ static int await_agent(struct run *run, struct err *err)
 	return 0;
 }
 
+/* What killed launchers left behind. */
+static void sweep(struct run *run)
+{
+	struct err err;
+
+	state_sweep(&run->state, &run->warnings);
+	if (limits_cgroup_sweep(&run->session.plan->host.cgroup, &err) < 0)
+		(void)!strlist_add(&run->warnings, err.text);
+}
+
 static int start_and_wait(struct run *run, struct err *err)
 {
 	struct session *s = &run->session;
@@ -184,7 +199,7 @@ static int start_and_wait(struct run *run, struct err *err)
 	TRY(material_fill(&material, s, ROLE_AGENT, err));
 	TRY(relay_ready(&s->relay, err));
 	TRY(tty_ready(&s->tty, err));
-	state_sweep(&run->state, &run->warnings); /* while the proxy boots */
+	sweep(run); /* while the proxy boots */
 	TRY(start_agent(run, err));
 	return await_agent(run, err);
 }

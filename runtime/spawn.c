@@ -53,11 +53,16 @@ noreturn static void gate_main(const struct session *s, pid_t launcher)
 				      .confine = { confine_gate, confine_resolver } };
 	struct err err = { 0 };
 	int control_fd = config.control_fd;
+	int abi;
 	int rc = child_enter(&setup, &err);
 
 	title_set("bottle: gate");
 	if (rc == 0)
 		rc = caps_drop_all(&err);
+	if (rc == 0)
+		rc = caps_prove_none(&err);
+	if (rc == 0)
+		rc = landlock_scope(&abi, &err);
 	if (rc == 0)
 		rc = gate_run(&config, &err);
 	if (rc < 0)
