@@ -294,7 +294,7 @@ static int enter(const struct relay_child *child, struct copy *copy, struct err 
 static int relay_main(void *ctx)
 {
 	struct relay_child *child = ctx;
-	struct copy copy;
+	struct copy copy = { 0 };
 	struct err err = { "" };
 	int rc = enter(child, &copy, &err);
 

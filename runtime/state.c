@@ -445,7 +445,7 @@ static int open_list(const struct state *state, DIR **ret_dir)
 static void mark_dead(const struct state *state, struct strlist *dead)
 {
 	const struct dirent *entry;
-	DIR *dir;
+	DIR *dir = NULL;
 
 	if (open_list(state, &dir) < 0)
 		return;
@@ -500,7 +500,7 @@ int state_list(struct state *state, void (*each)(void *ctx, const char *folder, 
 	       void *ctx, struct err *err)
 {
 	const struct dirent *entry;
-	DIR *dir;
+	DIR *dir = NULL;
 	int rc = open_list(state, &dir);
 
 	if (rc < 0)
