@@ -9,7 +9,7 @@ bats_require_minimum_version 1.5.0
 setup() {
 	bottle=${BOTTLE:-$BATS_TEST_DIRNAME/../../build/bin/bottle}
 	export XDG_DATA_HOME=$BATS_TEST_TMPDIR/data
-	cd "$BATS_TEST_TMPDIR"
+	cd "$BATS_TEST_TMPDIR" || return
 }
 
 hex() { sha256sum "$1" | cut -d' ' -f1; }
