@@ -12,7 +12,7 @@
  * Nothing blocks where something else must be noticed. A relay waits for its source in poll(2),
  * together with what else may end it; then it reads, and writes in a call that blocks until there is
  * room, since the end of the other side ends that call too (EPIPE). That is two or three system calls
- * for each chunk; waiting for room in poll(2) as well took five, and twice the time. Only towards a
+ * for each chunk, where waiting for room in poll(2) as well takes five. Only towards a
  * pipe that cannot end that way (below) it writes without blocking. The caller's descriptor shares its
  * flags with the caller and so keeps them; where it is non-blocking, EAGAIN leads to poll(2).
  *
@@ -45,7 +45,7 @@ enum {
 	BUFFER_BYTES = 256 * 1024,
 	INPUT_BYTES = 64 * 1024, /* less read ahead */
 	SPLICE_BYTES = 1024 * 1024,
-	/* A quarter of what an unprivileged user may ask for. More was not faster (tests/bench), and
+	/* A quarter of what an unprivileged user may ask for. 1 MiB was not measurably faster, and
 	 * all pipes of a user share one budget (pipe-user-pages-soft), past which the kernel gives
 	 * every program of that user pipes of one page. */
 	OUTPUT_PIPE_BYTES = 256 * 1024,
