@@ -21,9 +21,10 @@ int ca_bundle_render(const char *host_bundle_path, const char *extra_pem, struct
  * all that Java need trust. */
 int ca_truststore_render(const char *cert_pem, struct buf *ret_p12, struct err *err) MUST_CHECK;
 
-/* A CA file named in a manifest: a regular file, readable PEM, every certificate a CA's, at least
- * one of them in its validity period (stores keep old roots), and no private key in it. -ENOENT, -EBADMSG (no PEM), -EKEYEXPIRED,
- * -EKEYREJECTED (not yet valid, not a CA, a private key) or what reading gave. */
+/* A CA file named in a manifest: a regular file, readable PEM, every certificate a CA's, at least one
+ * of them in its validity period (stores keep old roots), and no private key in it. -ENOENT, -EBADMSG
+ * (no PEM), -EKEYEXPIRED, -EKEYREJECTED (not yet valid, not a CA, a private key) or what reading
+ * gave. */
 int ca_file_check(const char *path, struct err *err) MUST_CHECK;
 
 #endif

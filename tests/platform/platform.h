@@ -2,7 +2,8 @@
  *
  * What the programs of this folder share. Each shows one thing that the design believes of the kernel:
  * exit status 0, it is so; 77, it cannot be tried here, with the reason on stdout; 1, it is not so.
- * They build with `cc -std=c11 -D_GNU_SOURCE name.c` and need no power.
+ * Each also builds alone (`cc -std=c11 -D_GNU_SOURCE name.c`)
+ * and needs no power.
  */
 #ifndef TESTS_PLATFORM_H
 #define TESTS_PLATFORM_H
