@@ -46,15 +46,10 @@ static const struct setting egress_side[] = {
 	{ "sys/net/ipv4/conf/default/accept_redirects", "0" },
 };
 
-/* lo keeps IPv6 (a proxy may dial IPv6 addresses), the link has none. */
-static const struct setting egress_ipv6[] = {
+/* The link has no IPv6; lo keeps it: a proxy may dial IPv6 addresses, an agent's tools serve ::1. */
+static const struct setting both_sides_ipv6[] = {
 	{ "sys/net/ipv6/conf/default/disable_ipv6", "1" },
 	{ "sys/net/ipv6/conf/lo/disable_ipv6", "0" },
-};
-
-static const struct setting internal_ipv6[] = {
-	{ "sys/net/ipv6/conf/all/disable_ipv6", "1" },
-	{ "sys/net/ipv6/conf/default/disable_ipv6", "1" },
 };
 
 static const char link_ipv6_path[] = "sys/net/ipv6/conf/" NETNS_LINK_NAME "/disable_ipv6";
@@ -97,14 +92,15 @@ static int prepare_egress(const struct side *side, struct err *err)
 {
 	TRY(apply(side->proc_fd, both_sides, COUNT(both_sides), err));
 	TRY(apply(side->proc_fd, egress_side, COUNT(egress_side), err));
-	return side->has_ipv6 ? apply(side->proc_fd, egress_ipv6, COUNT(egress_ipv6), err) : 0;
+	return side->has_ipv6 ? apply(side->proc_fd, both_sides_ipv6, COUNT(both_sides_ipv6), err)
+			      : 0;
 }
 
 static int make_internal(const struct side *side, struct batch *batch, struct err *err)
 {
 	TRY(apply(side->proc_fd, both_sides, COUNT(both_sides), err));
 	if (side->has_ipv6)
-		TRY(apply(side->proc_fd, internal_ipv6, COUNT(internal_ipv6), err));
+		TRY(apply(side->proc_fd, both_sides_ipv6, COUNT(both_sides_ipv6), err));
 	TRY(batch_open(batch, err));
 	veth_link_up(batch, BATCH_LOOPBACK_INDEX, "raising lo");
 	veth_create(batch, side->peer_fd);

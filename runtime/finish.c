@@ -151,8 +151,6 @@ void finish_report(const struct session *s)
 	if (s->plan->quiet)
 		return;
 	report_guarded(s->plan);
-	if (s->audit.lost)
-		log_warning("%llu audit records were lost", (unsigned long long)s->audit.lost);
 	if (audit_summary_line(&s->audit, line, sizeof(line)))
 		log_note("%s", line);
 }

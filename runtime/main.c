@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The table of subcommands. Runs in: launcher. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "runtime/cmd_image.h"
 #include "runtime/commands.h"
 #include "runtime/options.h"
+#include "runtime/stdio.h"
 #include "runtime/title.h"
 
 #define BOTTLE_VERSION "0.1.0"
@@ -84,7 +86,13 @@ static int unknown_command(const char *word)
 
 int main(int argc, char **argv)
 {
+	struct err err;
+
 	title_remember(argc, argv);
+	signal(SIGCHLD,
+	       SIG_DFL); /* a caller that ignores it would have our children reaped unseen */
+	if (stdio_fill_closed(&err) < 0)
+		return EXIT_BOTTLE_FAILED; /* there is nowhere to say it */
 	/* Whatever the caller left open must not reach anything that is forked from here. */
 	if (fd_all_cloexec() < 0) {
 		log_error("close_range: this kernel is older than 5.15, which bottle needs");

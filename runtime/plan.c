@@ -154,6 +154,17 @@ static int choose_idmap(struct plan *plan, struct err *err)
 	return 0;
 }
 
+const char *plan_token_where(const struct plan *plan, const char *token_ref)
+{
+	const struct manifest *m = &plan->manifest;
+
+	for (size_t i = 0; i < m->route_count; i++)
+		if (m->routes[i].auth.kind != AUTH_NONE &&
+		    strcmp(m->routes[i].auth.token_ref, token_ref) == 0)
+			return m->routes[i].where;
+	return m->upstream.where;
+}
+
 int plan_make(struct plan *plan, struct manifest *manifest, const struct run_options *options,
 	      const struct plan_dirs *dirs, struct err *err)
 {

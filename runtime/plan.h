@@ -102,6 +102,9 @@ int plan_agent(struct plan *plan, const struct run_options *options, const struc
 /* Prints it for a person, or as one JSON object. */
 int plan_print(const struct plan *plan, bool as_json, FILE *out) MUST_CHECK;
 
+/* Where a token variable is named: "bottle.yaml:12:5", for messages. Borrowed. */
+const char *plan_token_where(const struct plan *plan, const char *token_ref);
+
 /* Appends a warning that run.c prints (printf-like). */
 int plan_warn(struct plan *plan, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_CHECK;
 

@@ -103,6 +103,13 @@ static int make_terminal(struct reaper *reaper, struct err *err)
 	return rc < 0 ? err_sys(err, -rc, "hand the pty up") : 0;
 }
 
+static int give_terminal(const struct reaper *reaper, struct err *err)
+{
+	if (ioctl(reaper->context.pty_fd, TIOCSPGRP, &reaper->child) < 0)
+		return err_sys(err, errno, "make the agent the terminal's foreground");
+	return 0;
+}
+
 static int fork_child(struct reaper *reaper, struct err *err)
 {
 	reaper->child = fork();
@@ -115,9 +122,9 @@ static int fork_child(struct reaper *reaper, struct err *err)
 		role_agent_main(reaper->launch, &reaper->context);
 	}
 	setpgid(reaper->child, reaper->child); /* whoever comes first */
-	if (reaper->context.pty_fd >= 0 &&
-	    ioctl(reaper->context.pty_fd, TIOCSPGRP, &reaper->child) < 0)
-		return err_sys(err, errno, "make the agent the terminal's foreground");
+	/* In a pipeline the terminal may be the next program's: the agent asks by reading it (SIGTTIN). */
+	if (reaper->context.pty_fd >= 0 && !reaper->launch->stdio->input_withheld)
+		return give_terminal(reaper, err);
 	return 0;
 }
 
@@ -201,6 +208,8 @@ noreturn static void live(const struct reaper *reaper)
 			continue;
 		if (wire_recv(reaper->ctl_fd, &msg, NULL, 0, &fd_count) <= 0)
 			_exit(0);
+		if (msg.type == WIRE_FOREGROUND && give_terminal(reaper, NULL) == 0)
+			(void)kill(-reaper->child, SIGCONT);
 		if (msg.type == WIRE_SIGNAL && kill(-reaper->child, msg.value) < 0)
 			(void)kill(reaper->child, msg.value);
 	}

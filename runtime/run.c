@@ -40,10 +40,14 @@ static int take_secrets(struct run *run, struct err *err)
 	if (!refs)
 		return err_sys(err, ENOMEM, "take the tokens");
 	for (size_t i = 0; i < plan->token_refs.len; i++)
-		refs[i] = (struct secret_ref){ plan->token_refs.items[i], "token_ref" };
+		refs[i] = (struct secret_ref){ plan->token_refs.items[i],
+					       plan_token_where(plan, plan->token_refs.items[i]) };
 	TRY(secrets_no_dump(err));
 	TRY(secrets_init(&run->session.secrets, err));
 	TRY(secrets_take_env(&run->session.secrets, refs, plan->token_refs.len, err));
+	if (run->session.secrets.also_in[0])
+		log_warning("the variable %s held a token's value too and was emptied",
+			    run->session.secrets.also_in);
 	if (!run->session.secrets.locked)
 		log_warning("the tokens could not be locked in memory (RLIMIT_MEMLOCK): they may "
 			    "reach swap");

@@ -285,6 +285,18 @@ static void send_signal(struct session *s, enum role role, int sig)
 		(void)!wire_send(s->launch.ctl[role][0], WIRE_SIGNAL, sig, NULL, 0);
 }
 
+/* The agent reads or sets the terminal that was kept for the rest of a pipeline until it asks. */
+static void give_terminal(struct session *s)
+{
+	struct err err;
+
+	s->stdio.input_withheld = false;
+	if (tty_resume(&s->tty, &err) < 0)
+		fail(s, -EIO, "terminal", err.text);
+	if (s->launch.ctl[ROLE_AGENT][0] >= 0)
+		(void)!wire_send(s->launch.ctl[ROLE_AGENT][0], WIRE_FOREGROUND, 0, NULL, 0);
+}
+
 /* The agent's group stopped (^Z): so does this job, until the shell says `fg` or `bg`. Without a
  * terminal nobody would continue us, so a program that stops itself is its own affair. */
 static void on_stopped(struct session *s, enum role role, int sig)
@@ -293,6 +305,10 @@ static void on_stopped(struct session *s, enum role role, int sig)
 
 	if (role != ROLE_AGENT || (!s->stdio.has_tty && sig == SIGSTOP))
 		return;
+	if (s->stdio.input_withheld && (sig == SIGTTIN || sig == SIGTTOU)) {
+		give_terminal(s);
+		return;
+	}
 	if (tty_suspend(&s->tty, &err) < 0)
 		fail(s, -EIO, "terminal", err.text);
 	kill(getpid(), SIGSTOP);
