@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Signals and job control; see session.h. Runs in: launcher. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "runtime/session_parts.h"
+
+static void send_signal(struct session *s, enum role role, int sig)
+{
+	if (s->launch.ctl[role][0] >= 0)
+		(void)!wire_send(s->launch.ctl[role][0], WIRE_SIGNAL, sig, NULL, 0);
+}
+
+/* The agent reads or sets the terminal that was kept for the rest of a pipeline until it asks. */
+static void give_terminal(struct session *s)
+{
+	struct err err;
+
+	s->stdio.input_withheld = false;
+	if (tty_resume(&s->tty, &err) < 0)
+		session_fail(s, -EIO, "terminal", err.text);
+	if (s->launch.ctl[ROLE_AGENT][0] >= 0)
+		(void)!wire_send(s->launch.ctl[ROLE_AGENT][0], WIRE_FOREGROUND, 0, NULL, 0);
+}
+
+/* The agent's group stopped (^Z): so does this job, until the shell says `fg` or `bg`. Without a
+ * terminal nobody would continue us, so a program that stops itself is its own affair. */
+void session_on_stopped(struct session *s, enum role role, int sig)
+{
+	struct err err;
+
+	if (role != ROLE_AGENT || (!s->stdio.has_tty && sig == SIGSTOP))
+		return;
+	if (s->stdio.input_withheld && (sig == SIGTTIN || sig == SIGTTOU)) {
+		give_terminal(s);
+		return;
+	}
+	if (tty_suspend(&s->tty, &err) < 0)
+		session_fail(s, -EIO, "terminal", err.text);
+	kill(getpid(), SIGSTOP);
+}
+
+static void on_continue(struct session *s)
+{
+	struct err err;
+
+	if (tty_resume(&s->tty, &err) < 0)
+		session_fail(s, -EIO, "terminal", err.text);
+	send_signal(s, ROLE_AGENT, SIGCONT);
+}
+
+void session_on_signal(struct session *s)
+{
+	struct signalfd_siginfo info;
+
+	if (read(s->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGCONT)
+		on_continue(s);
+	else if (s->facts & FACT_AGENT_STARTED)
+		send_signal(s, ROLE_AGENT, (int)info.ssi_signo);
+	else if (info.ssi_signo == SIGTSTP)
+		kill(getpid(), SIGSTOP);
+	else if (info.ssi_signo != SIGUSR1 && info.ssi_signo != SIGUSR2 &&
+		 info.ssi_signo != SIGWINCH)
+		s->signalled = (int)info.ssi_signo;
+}
+
+int session_take_signals(struct session *s, struct err *err)
+{
+	static const int handled[] = { SIGINT,	SIGTERM, SIGHUP,  SIGQUIT, SIGUSR1,
+				       SIGUSR2, SIGTSTP, SIGCONT, SIGALRM };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)
+		sigaddset(&set, handled[i]);
+	signal(SIGPIPE, SIG_IGN);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return err_sys(err, errno, "block signals");
+	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return s->signal_fd < 0 ? err_sys(err, errno, "signalfd") : 0;
+}
+
+bool session_asked_to_end(struct session *s)
+{
+	struct signalfd_siginfo info;
+
+	return read(s->signal_fd, &info, sizeof(info)) == sizeof(info) &&
+	       info.ssi_signo != SIGCONT && info.ssi_signo != SIGTSTP;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the proxy prints, and the audit lines of proxy and gate; see session.h. Runs in: launcher. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "runtime/session_parts.h"
+
+static void tail_append(struct session *s, const char *bytes, size_t len)
+{
+	size_t keep;
+
+	if (len >= sizeof(s->tail)) {
+		bytes += len - sizeof(s->tail);
+		len = sizeof(s->tail);
+	}
+	keep = s->tail_len + len > sizeof(s->tail) ? sizeof(s->tail) - len : s->tail_len;
+	memmove(s->tail, s->tail + s->tail_len - keep, keep);
+	memcpy(s->tail + keep, bytes, len);
+	s->tail_len = keep + len;
+}
+
+void session_tail(const struct session *s, char *out, size_t out_size)
+{
+	size_t len = s->tail_len;
+	const char *start = s->tail;
+	size_t lines = 0;
+
+	while (len && (start[len - 1] == '\n' || start[len - 1] == '\0'))
+		len--;
+	for (size_t i = len; i > 0 && lines < 3; i--)
+		if (start[i - 1] == '\n' && ++lines == 3)
+			start += i, len -= i, i = 1;
+	if (len > 600) {
+		start += len - 600;
+		len = 600;
+	}
+	str_escape(out, out_size, start, len);
+}
+
+/* Takes what is there; true when the pipe is at its end. */
+static bool drain(struct session *s, int fd, void (*take)(struct session *, const char *, size_t))
+{
+	char bytes[16384];
+	ssize_t n = read(fd, bytes, sizeof(bytes));
+
+	if (n > 0)
+		take(s, bytes, (size_t)n);
+	return n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
+}
+
+static void take_proxy_audit(struct session *s, const char *bytes, size_t len)
+{
+	audit_feed(&s->audit, AUDIT_PROXY, bytes, len);
+}
+
+static void take_gate_audit(struct session *s, const char *bytes, size_t len)
+{
+	audit_feed(&s->audit, AUDIT_GATE, bytes, len);
+}
+
+static void take_ready(struct session *s, const char *bytes, size_t len)
+{
+	if (memmem(bytes, len, "READY=1", 7))
+		s->facts |= FACT_PROXY_READY;
+}
+
+void session_on_out(struct session *s)
+{
+	if (drain(s, s->launch.out[0], tail_append))
+		fd_close(&s->launch.out[0]);
+}
+
+void session_on_ready(struct session *s)
+{
+	if (drain(s, s->launch.ready[0], take_ready))
+		fd_close(&s->launch.ready[0]);
+}
+
+void session_on_proxy_audit(struct session *s)
+{
+	if (drain(s, s->launch.audit[0], take_proxy_audit)) {
+		audit_end(&s->audit, AUDIT_PROXY);
+		fd_close(&s->launch.audit[0]);
+		s->facts |= FACT_AUDIT_CLOSED;
+	}
+}
+
+void session_on_gate_audit(struct session *s)
+{
+	if (drain(s, s->gate_audit[0], take_gate_audit)) {
+		audit_end(&s->audit, AUDIT_GATE);
+		fd_close(&s->gate_audit[0]);
+	}
+}
