@@ -17,6 +17,8 @@
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 #include <string.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -54,15 +56,40 @@ const char *ca_host_bundle_path(void)
 	return NULL;
 }
 
-int ca_bundle_render(const char *host_bundle_path, const char *extra_pem, struct buf *ret_pem,
-		     struct err *err)
+static int copy_store(const char *path, int out_fd, struct err *err)
 {
+	cleanup_fd int in_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	char last = '\n';
+	struct stat st;
+
+	if (in_fd < 0 || fstat(in_fd, &st) < 0)
+		return err_sys(err, errno, "%s", path);
+	if (!S_ISREG(st.st_mode) || st.st_size > HOST_BUNDLE_MAX_BYTES)
+		return err_set(err, EFBIG, "%s: no regular file of at most %d bytes", path,
+			       HOST_BUNDLE_MAX_BYTES);
+	for (off_t left = st.st_size; left > 0;) {
+		ssize_t n = sendfile(out_fd, in_fd, NULL, (size_t)left);
+
+		if (n <= 0)
+			return err_sys(err, n < 0 ? errno : EIO, "%s", path);
+		left -= n;
+	}
+	if (st.st_size && pread(in_fd, &last, 1, st.st_size - 1) != 1)
+		return err_sys(err, errno, "%s", path);
+	return last == '\n' || write(out_fd, "\n", 1) == 1
+		       ? 0
+		       : err_sys(err, errno, "write the bundle");
+}
+
+int ca_bundle_write(const char *host_bundle_path, const char *extra_pem, int out_fd,
+		    struct err *err)
+{
+	int rc;
+
 	if (host_bundle_path)
-		TRY(file_read(AT_FDCWD, host_bundle_path, HOST_BUNDLE_MAX_BYTES, ret_pem, err));
-	if (ret_pem->len && ret_pem->data[ret_pem->len - 1] != '\n')
-		buf_puts(ret_pem, "\n");
-	buf_puts(ret_pem, extra_pem);
-	return ret_pem->failed ? err_set(err, ENOMEM, "certificate bundle: out of memory") : 0;
+		TRY(copy_store(host_bundle_path, out_fd, err));
+	rc = fd_write_all(out_fd, extra_pem, strlen(extra_pem));
+	return rc < 0 ? err_sys(err, -rc, "write the bundle") : 0;
 }
 
 static void cleanup_bio(BIO **bio)

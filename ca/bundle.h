@@ -11,10 +11,11 @@
 /* The host's bundle path (the first that exists of the distributions' known places), or NULL. */
 const char *ca_host_bundle_path(void);
 
-/* Host store + extra PEM, bytes as they are, newline between. A host without a store gives `extra`
- * alone. */
-int ca_bundle_render(const char *host_bundle_path, const char *extra_pem, struct buf *ret_pem,
-		     struct err *err) MUST_CHECK;
+/* Writes host store + extra PEM to an empty file, bytes as they are, newline between. A host without a
+ * store (NULL) gives `extra` alone. The store is copied by the kernel: it is 200 KB on the way of
+ * every start. */
+int ca_bundle_write(const char *host_bundle_path, const char *extra_pem, int out_fd,
+		    struct err *err) MUST_CHECK;
 
 /* A PKCS#12 truststore with this one certificate that Java's keystore accepts (trusted-certificate
  * attribute, password "changeit"): every TLS connection of a bottle ends at its proxy, so this CA is

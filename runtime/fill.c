@@ -35,15 +35,12 @@ int material_make(struct material *material, struct session *session, struct err
 		return err_set(err, ENOMEM, "no room for the CA's key beside the tokens");
 	TRY(ca_mint(&request, material->ca_secret, CA_SECRET_MAX, &material->ca_secret_len,
 		    &material->ca_cert, err));
-	TRY(ca_bundle_render(ca_host_bundle_path(), material->ca_cert.data, &material->ca_bundle,
-			     err));
 	return ca_truststore_render(material->ca_cert.data, &material->truststore, err);
 }
 
 void material_clear(struct material *material)
 {
 	buf_clear(&material->ca_cert);
-	buf_clear(&material->ca_bundle);
 	buf_clear(&material->truststore);
 }
 
@@ -65,12 +62,24 @@ static struct content content_of(const struct material *m, const struct plan *pl
 		return (struct content){ plan->extra_ca.data, plan->extra_ca.len };
 	case PLAN_CA_CERT:
 		return (struct content){ m->ca_cert.data, m->ca_cert.len };
-	case PLAN_CA_BUNDLE:
-		return (struct content){ m->ca_bundle.data, m->ca_bundle.len };
+	case PLAN_CA_BUNDLE: /* not held: write_content copies it */
+		break;
 	case PLAN_TRUSTSTORE:
 		return (struct content){ m->truststore.data, m->truststore.len };
 	}
 	return (struct content){ NULL, 0 };
+}
+
+static int write_content(const struct material *material, const struct plan *plan, int which,
+			 int fd, struct err *err)
+{
+	struct content content = content_of(material, plan, which);
+	int rc;
+
+	if (which == PLAN_CA_BUNDLE)
+		return ca_bundle_write(ca_host_bundle_path(), material->ca_cert.data, fd, err);
+	rc = fd_write_all(fd, content.bytes, content.len);
+	return rc < 0 ? err_sys(err, -rc, "write") : 0;
 }
 
 int material_fill(const struct material *material, struct session *session, enum role role,
@@ -83,17 +92,16 @@ int material_fill(const struct material *material, struct session *session, enum
 	size_t next = 0;
 
 	for (size_t i = 0; i < list->len; i++) {
-		struct content content;
 		int rc;
 
 		if (list->ops[i].kind != MOUNT_HANDED)
 			continue;
 		if (next == files->handed_count)
 			return err_set(err, EPROTO, "fewer files came up than the plan has");
-		content = content_of(material, plan, list->ops[i].content);
-		rc = fd_write_all(files->handed_fds[next], content.bytes, content.len);
+		rc = write_content(material, plan, list->ops[i].content, files->handed_fds[next],
+				   err);
 		if (rc < 0)
-			return err_sys(err, -rc, "fill %s", list->ops[i].at);
+			return err_context(err, rc, "fill %s", list->ops[i].at);
 		close(files->handed_fds[next++]);
 		files->handed_fds[next - 1] = -1;
 	}

@@ -11,7 +11,6 @@ struct material {
 	char *ca_secret;
 	size_t ca_secret_len;
 	struct buf ca_cert;
-	struct buf ca_bundle;
 	struct buf truststore;
 };
 

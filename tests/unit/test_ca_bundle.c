@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -94,6 +95,16 @@ static struct buf leaf(void)
 
 /* --- bundle ----------------------------------------------------------------------------------- */
 
+/* What ca_bundle_write puts into a file. */
+static int render(const char *store, struct buf *ret_pem, struct err *err)
+{
+	cleanup_fd int fd = memfd_create("bundle", MFD_CLOEXEC);
+	int rc = ca_bundle_write(store, "BBB\n", fd, err);
+
+	cr_assert_eq(lseek(fd, 0, SEEK_SET), 0);
+	return rc < 0 ? rc : fd_read_all(fd, 4096, ret_pem);
+}
+
 Test(ca_bundle, is_the_store_as_it_is_and_the_ca)
 {
 	struct folder folder = folder_make();
@@ -101,11 +112,11 @@ Test(ca_bundle, is_the_store_as_it_is_and_the_ca)
 	struct err err = { 0 };
 
 	put(&folder, "store", "AAA", 3); /* no newline at its end */
-	cr_assert_eq(ca_bundle_render(folder.file, "BBB\n", &pem, &err), 0, "%s", err.text);
+	cr_assert_eq(render(folder.file, &pem, &err), 0, "%s", err.text);
 	cr_assert_str_eq(pem.data, "AAA\nBBB\n");
 	buf_clear(&pem);
 	put(&folder, "store", "AAA\n", 4);
-	cr_assert_eq(ca_bundle_render(folder.file, "BBB\n", &pem, &err), 0, "%s", err.text);
+	cr_assert_eq(render(folder.file, &pem, &err), 0, "%s", err.text);
 	cr_assert_str_eq(pem.data, "AAA\nBBB\n");
 	buf_clear(&pem);
 	folder_remove(&folder);
@@ -116,7 +127,7 @@ Test(ca_bundle, without_a_store_is_the_ca_alone)
 	struct buf pem = { 0 };
 	struct err err = { 0 };
 
-	cr_assert_eq(ca_bundle_render(NULL, "BBB\n", &pem, &err), 0, "%s", err.text);
+	cr_assert_eq(render(NULL, &pem, &err), 0, "%s", err.text);
 	cr_assert_str_eq(pem.data, "BBB\n");
 	buf_clear(&pem);
 }
@@ -126,7 +137,7 @@ Test(ca_bundle, a_store_that_is_gone_is_an_error)
 	struct buf pem = { 0 };
 	struct err err = { 0 };
 
-	cr_assert_eq(ca_bundle_render("/nowhere/store.pem", "BBB\n", &pem, &err), -ENOENT);
+	cr_assert_eq(render("/nowhere/store.pem", &pem, &err), -ENOENT);
 	cr_assert_not_null(strstr(err.text, "/nowhere/store.pem"));
 	buf_clear(&pem);
 }
