@@ -142,7 +142,8 @@ bottle_setup() {
 	[ ! -e "$world/seen" ] || : >"$world/seen"
 	manifest_file=$BATS_TEST_TMPDIR/b.yaml
 	mkdir -p "$BATS_TEST_TMPDIR/work" "$BATS_TEST_TMPDIR/state"
-	mkdir -p -m 700 "$BATS_TEST_TMPDIR/run"
+	mkdir -p "$BATS_TEST_TMPDIR/run"
+	chmod 700 "$BATS_TEST_TMPDIR/run"
 	export XDG_STATE_HOME=$BATS_TEST_TMPDIR/state XDG_RUNTIME_DIR=$BATS_TEST_TMPDIR/run
 	export XDG_CONFIG_HOME=$BATS_TEST_TMPDIR/config
 	export IT_TOKEN=$token IT_KEY=$key IT_BASIC=$basic

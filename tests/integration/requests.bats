@@ -215,7 +215,7 @@ refused() {
 		$(ask --noproxy "''" "http://127.0.0.1:$tls/ok")"
 	run --separate-stderr "$bottle" run --name it --allow "127.0.0.1:$plain/ok" -- sh -c "$inside"
 	exits 0
-	has upstream_connect
+	[ "$(grep -c "^502$" <<<"$output")" -eq 1 ]
 	has path_not_allowed
 	has port_not_allowed
 	says "127.0.0.1:$plain (private_address); to allow it: \`allow_private: true\` on the route for 127.0.0.1"
@@ -279,10 +279,9 @@ refused() {
 }
 
 @test "an answer that comes before the upload ends is the answer" {
+	# In HTTP/1.1 only: curl 7.88 waits in vain after such an answer over HTTP/2, also without a proxy.
 	head -c 3000000 /dev/zero >big
-	run --separate-stderr in_bottle sh -c "
-		curl -sS -m 5 --http1.1 --data-binary @big https://up.test/ok/1
-		curl -sS -m 5 --http2 --data-binary @big https://up.test/ok/2"
-	is $'up.test says POST /ok/1\nup.test says POST /ok/2'
+	run --separate-stderr in_bottle curl -sS -m 9 --http1.1 --data-binary @big https://up.test/ok
 	exits 0
+	is "up.test says POST /ok"
 }
