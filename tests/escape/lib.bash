@@ -95,6 +95,9 @@ manifest() {
 # The program in a bottle, with the test's manifest. OPTIONS are bottle's own.
 in_bottle() { "$bottle" run -q -f "$BATS_TEST_TMPDIR/b.yaml" "${OPTIONS[@]}" -- "$@"; }
 
+# The same in the background, so that $! is the launcher and no shell around it.
+exec_bottle() { exec "$bottle" run -q -f "$BATS_TEST_TMPDIR/b.yaml" "${OPTIONS[@]}" -- "$@"; }
+
 # Python from stdin in a bottle; it may say `from inside import *`.
 attack() { in_bottle /usr/bin/python3 - "$@"; }
 
@@ -138,4 +141,26 @@ use_tiny_image() {
 	cc -static -Os -o "$BATS_FILE_TMPDIR/root/proxy" "$here/tiny_proxy.c"
 	/usr/bin/python3 "$here/tiny_image.py" "$BATS_FILE_TMPDIR/root" "$BATS_FILE_TMPDIR/tiny.tar"
 	"$bottle" image import "$BATS_FILE_TMPDIR/tiny.tar" --tag escape-tiny >/dev/null
+}
+
+# A bottle that runs until the file `end` is made; sets launcher.
+start_waiting_bottle() {
+	exec_bottle sh -c 'echo up >up; until [ -e end ]; do sleep 0.05; done' </dev/null >out 2>&1 3>&- &
+	launcher=$!
+	for _ in $(seq 200); do
+		[ ! -e up ] || return 0
+		sleep 0.05
+	done
+	cat out
+	return 1
+}
+
+end_waiting_bottle() {
+	touch end
+	wait "$launcher"
+}
+
+# The processes of a bottle, by their titles, as "PID TITLE"; the proxy and the agent by their programs.
+processes_of() {
+	/usr/bin/python3 "$here/family.py" "$launcher"
 }
