@@ -89,7 +89,7 @@ KEEP := -Wl,--no-gc-sections
 $(UNIT) $(PLATFORM) $(BENCH) $(TOOLS): $(B)/%: $(B)/tests/%.o $(TESTLIB) $(LIBOBJ)
 	@mkdir -p $(@D)
 	$(call say,LINK)
-	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(LIBS) $(if $(filter $(B)/unit/%,$@),-lcriterion $(KEEP))
+	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(LIBS) $(if $(filter $(B)/unit/%,$@),-lcriterion -lseccomp $(KEEP))
 
 $(FUZZ): $(B)/%: $(B)/tests/%.o $(LIBOBJ)
 	@mkdir -p $(@D)
