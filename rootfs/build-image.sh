@@ -197,8 +197,8 @@ mkdir -p "$(dirname "$out")"
 folder=$(cd "$(dirname "$out")" && pwd)
 out=$folder/$(basename "$out")
 
-base_inputs=$(inputs_of "$0" "$source/packages" "$source/dpkg-trim.cfg" "$source/finish.sh" | sum)
-inputs=$(inputs_of "$0" "$source/packages" "$source/dpkg-trim.cfg" "$source/finish.sh" \
+base_inputs=$(inputs_of "$here/build-image.sh" "$source/packages" "$source/dpkg-trim.cfg" "$source/finish.sh" | sum)
+inputs=$(inputs_of "$here/build-image.sh" "$source/packages" "$source/dpkg-trim.cfg" "$source/finish.sh" \
 	"$source/entrypoint" "$source"/egress_proxy/*.py | sum)
 if [ -z "$force" ] && [ -s "$out" ] && [ "$(cat "$out.inputs" 2>/dev/null)" = "$inputs" ]; then
 	echo "$out is up to date"

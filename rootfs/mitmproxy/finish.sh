@@ -20,7 +20,7 @@ in_root() {
 
 compile() {
 	in_root "$1" /usr/bin/python3 -I -m compileall -q -f --invalidation-mode unchecked-hash \
-		-x '/(lib2to3|test|tests|tools/web)/' "$2" >/dev/null || true
+		-x '/(lib2to3|test|tests|tools/web)/' "$2" >/dev/null
 }
 
 add_user() {
@@ -60,13 +60,23 @@ add_name_service() {
 	[ -e "$1/etc/nsswitch.conf" ] || echo 'hosts: files dns' >"$1/etc/nsswitch.conf"
 }
 
+# What maintainer scripts may have needed and the proxy does not.
+trim() {
+	rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/cache/ldconfig \
+		"$1"/var/log/* "$1"/etc/apt/sources.list* "$1"/var/lib/dpkg/*-old \
+		"$1"/usr/share/perl5 "$1"/usr/share/perl \
+		"$1"/usr/lib/python3*/test "$1"/usr/lib/python3*/idlelib \
+		"$1"/usr/lib/python3*/lib2to3 "$1"/usr/lib/python3*/pydoc_data \
+		"$1"/usr/lib/python3/dist-packages/mitmproxy/tools/web \
+		"$1"/usr/lib/python3/dist-packages/mitmproxy/tools/console
+}
+
 base() {
 	add_name_service "$1"
 	add_user "$1"
 	add_trust_store "$1"
 	if [ -x "$1/sbin/ldconfig" ]; then in_root "$1" /sbin/ldconfig; fi
-	rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/cache/ldconfig \
-		"$1"/var/log/* "$1"/etc/apt/sources.list* "$1"/var/lib/dpkg/*-old
+	trim "$1"
 	forget_host "$1"
 	compile "$1" /usr/lib/python3
 	compile "$1" "$(in_root "$1" /usr/bin/python3 -I -c 'import os; print(os.path.dirname(os.__file__))')"
