@@ -14,7 +14,7 @@ struct err {
 	char text[ERR_TEXT_BYTES]; /* one line, NUL-terminated, no trailing newline */
 };
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK	       __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* Writes the sentence and returns -code (code > 0: an errno value). `err` may be NULL. */
@@ -27,10 +27,10 @@ int err_sys(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 int err_context(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* The one control-flow macro of the tree: hands a failure up. */
-#define TRY(expr)                      \
-	do {                           \
+#define TRY(expr)                       \
+	do {                            \
 		int try_rc_ = (expr);   \
-		if (try_rc_ < 0)       \
+		if (try_rc_ < 0)        \
 			return try_rc_; \
 	} while (0)
 

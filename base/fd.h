@@ -39,7 +39,8 @@ int fd_open_nosymlinks(int dir_fd, const char *path, int flags, mode_t mode) MUS
 int fd_open_in_root(int root_fd, const char *path, int flags, mode_t mode) MUST_CHECK;
 
 /* Sends `len` bytes (> 0) with `fd_count` descriptors (≤ FD_PASS_MAX) as one message. */
-int fd_send(int socket_fd, const void *bytes, size_t len, const int *fds, size_t fd_count) MUST_CHECK;
+int fd_send(int socket_fd, const void *bytes, size_t len, const int *fds,
+	    size_t fd_count) MUST_CHECK;
 
 /* Receives one message. Returns the byte count (0: the peer closed) or -errno; -EMSGSIZE when bytes
  * or descriptors were cut off. Descriptors arrive close-on-exec and belong to the caller. */

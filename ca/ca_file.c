@@ -78,7 +78,7 @@ static const char *date_of(const ASN1_TIME *time, char out[static DATE_BYTES])
 	struct tm tm;
 
 	if (!ASN1_TIME_to_tm(time, &tm) || !strftime(out, DATE_BYTES, "%Y-%m-%d %H:%M:%S UTC", &tm))
-		strcpy(out, "an unreadable date");
+		snprintf(out, DATE_BYTES, "an unreadable date");
 	return out;
 }
 

@@ -19,11 +19,11 @@ size_t ca_pem_size(const char *label, size_t der_len)
 
 int ca_pem_write(char *out, size_t out_size, const char *label, const uint8_t *der, size_t der_len)
 {
-	char *at = out;
+	char *at = out, *end = out + out_size;
 
 	if (out_size < ca_pem_size(label, der_len))
 		return -ENOSPC;
-	at += sprintf(at, "-----BEGIN %s-----\n", label);
+	at += snprintf(at, (size_t)(end - at), "-----BEGIN %s-----\n", label);
 	for (size_t done = 0; done < der_len; done += LINE_DER_BYTES) {
 		size_t left = der_len - done;
 		int n = (int)(left < LINE_DER_BYTES ? left : LINE_DER_BYTES);
@@ -31,6 +31,6 @@ int ca_pem_write(char *out, size_t out_size, const char *label, const uint8_t *d
 		at += EVP_EncodeBlock((unsigned char *)at, der + done, n);
 		*at++ = '\n';
 	}
-	at += sprintf(at, "-----END %s-----\n", label);
+	at += snprintf(at, (size_t)(end - at), "-----END %s-----\n", label);
 	return (int)(at - out);
 }

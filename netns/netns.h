@@ -4,7 +4,7 @@
  * CAP_NET_ADMIN over the user namespace that owns both. libnl stays in this folder.
  *
  *   egress netns                                       internal netns
- *     lo: every address is local (AnyIP)                 lo up, no default route      
+ *     lo: every address is local (AnyIP)                 lo up, no default route
  *     bottle0 198.19.255.253/30  ---- veth ----          bottle0 198.19.255.254/30
  *
  * No packet leaves either: the egress namespace has no uplink.

@@ -47,7 +47,7 @@ int mount_place_parent(int root_fd, const char *path, bool make, char name[stati
 	}
 	if (strlen(path) > NAME_MAX || !*path)
 		return *path ? -ENAMETOOLONG : -EINVAL;
-	strcpy(name, path);
+	memcpy(name, path, strlen(path) + 1);
 	return take_fd(&dir_fd);
 }
 

@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,15 +13,19 @@
 #include "config/routes.h"
 #include "runtime/plan.h"
 
-#include <fcntl.h>
-
 #define CONTRACT_HOME	     "/home/mitmproxy"
 #define CONTRACT_ROUTES	     "/etc/egress-proxy/routes.yaml"
 #define CONTRACT_EXTRA_CA    "/etc/egress-proxy/extra-ca.pem"
 #define CONTRACT_CA	     CONTRACT_HOME "/.mitmproxy/mitmproxy-ca.pem"
 #define CONTRACT_UPSTREAM_CA CONTRACT_HOME "/.mitmproxy/pipelock-ca.pem"
 
-enum { CA_FILE_MAX_BYTES = 4 * 1024 * 1024, SCRATCH_BYTES = 64 * 1024 * 1024 };
+enum {
+	CA_FILE_MAX_BYTES = 4 * 1024 * 1024,
+	SCRATCH_BYTES = 64 * 1024 * 1024,
+	SMALL_BYTES = 65536,
+	DEVICE = MOUNT_DEVICE | MOUNT_MAKE,
+	SECRET = MOUNT_SECRET | MOUNT_MAKE,
+};
 
 static int add_target(struct plan *plan, struct gate_target target)
 {
@@ -142,89 +147,74 @@ static int proxy_env(struct plan *plan)
 	return upstream_env(plan, env);
 }
 
+/* What every proxy's root has besides the image's tree, in this order. */
+static const struct mount_op root_ops[] = {
+	{ .kind = MOUNT_PROC, .at = "/proc" },
+	{ .kind = MOUNT_MASK, .at = "/proc/keys", .flags = MOUNT_OPTIONAL },
+	{ .kind = MOUNT_MASK, .at = "/proc/key-users", .flags = MOUNT_OPTIONAL },
+	{ .kind = MOUNT_MASK, .at = "/proc/kcore", .flags = MOUNT_OPTIONAL },
+	{ .kind = MOUNT_MASK, .at = "/proc/timer_list", .flags = MOUNT_OPTIONAL },
+	{ .kind = MOUNT_MASK, .at = "/proc/sysrq-trigger", .flags = MOUNT_OPTIONAL },
+	{ .kind = MOUNT_TMPFS,
+	  .at = "/dev",
+	  .mode = 0755,
+	  .bytes = SMALL_BYTES,
+	  .flags = MOUNT_NOEXEC },
+	{ .kind = MOUNT_BIND, .at = "/dev/null", .source = "/dev/null", .flags = DEVICE },
+	{ .kind = MOUNT_BIND, .at = "/dev/zero", .source = "/dev/zero", .flags = DEVICE },
+	{ .kind = MOUNT_BIND, .at = "/dev/full", .source = "/dev/full", .flags = DEVICE },
+	{ .kind = MOUNT_BIND, .at = "/dev/random", .source = "/dev/random", .flags = DEVICE },
+	{ .kind = MOUNT_BIND, .at = "/dev/urandom", .source = "/dev/urandom", .flags = DEVICE },
+	{ .kind = MOUNT_TMPFS,
+	  .at = "/tmp",
+	  .mode = 01777,
+	  .bytes = SCRATCH_BYTES,
+	  .flags = MOUNT_NOEXEC },
+	{ .kind = MOUNT_TMPFS,
+	  .at = "/run",
+	  .mode = 0755,
+	  .bytes = SCRATCH_BYTES,
+	  .flags = MOUNT_NOEXEC },
+	{ .kind = MOUNT_TMPFS,
+	  .at = CONTRACT_HOME,
+	  .mode = 0700,
+	  .bytes = SCRATCH_BYTES,
+	  .flags = MOUNT_NOEXEC },
+	{ .kind = MOUNT_TMPFS,
+	  .at = "/etc/egress-proxy",
+	  .mode = 0755,
+	  .bytes = SMALL_BYTES,
+	  .flags = MOUNT_NOEXEC },
+	{ .kind = MOUNT_TEXT,
+	  .at = "/etc/hosts",
+	  .source = "127.0.0.1 localhost\n::1 localhost\n" },
+	/* The gate's resolver: knows the routed names, each under an address of its own. */
+	{ .kind = MOUNT_TEXT, .at = "/etc/resolv.conf", .source = "nameserver 127.0.0.1\n" },
+	{ .kind = MOUNT_HANDED, .at = CONTRACT_CA, .content = PLAN_CA_SECRET, .flags = SECRET },
+	{ .kind = MOUNT_HANDED, .at = CONTRACT_ROUTES, .content = PLAN_ROUTES, .flags = SECRET },
+};
+
 static int proxy_mounts(struct plan *plan)
 {
-	static const char *const devices[] = { "null", "zero", "full", "random", "urandom" };
-	static const char *const masks[] = { "/proc/keys", "/proc/key-users", "/proc/kcore",
-					     "/proc/timer_list", "/proc/sysrq-trigger" };
-	const unsigned make = MOUNT_MAKE;
-	const struct mount_op fixed[] = {
-		{ .kind = MOUNT_ROOT_TREE, .source = plan->image.root_path },
-		{ .kind = MOUNT_PROC, .at = "/proc" },
-		{ .kind = MOUNT_TMPFS,
-		  .at = "/dev",
-		  .mode = 0755,
-		  .bytes = 65536,
-		  .flags = MOUNT_NOEXEC },
-		{ .kind = MOUNT_TMPFS,
-		  .at = "/tmp",
-		  .mode = 01777,
-		  .bytes = SCRATCH_BYTES,
-		  .flags = MOUNT_NOEXEC },
-		{ .kind = MOUNT_TMPFS,
-		  .at = "/run",
-		  .mode = 0755,
-		  .bytes = SCRATCH_BYTES,
-		  .flags = MOUNT_NOEXEC },
-		{ .kind = MOUNT_TMPFS,
-		  .at = CONTRACT_HOME,
-		  .mode = 0700,
-		  .bytes = SCRATCH_BYTES,
-		  .flags = MOUNT_NOEXEC },
-		{ .kind = MOUNT_TMPFS,
-		  .at = "/etc/egress-proxy",
-		  .mode = 0755,
-		  .bytes = 65536,
-		  .flags = MOUNT_NOEXEC },
-		{ .kind = MOUNT_TEXT,
-		  .at = "/etc/hosts",
-		  .source = "127.0.0.1 localhost\n::1 localhost\n" },
-		/* The gate's resolver: knows the routed names, each under an address of its own. */
-		{ .kind = MOUNT_TEXT,
-		  .at = "/etc/resolv.conf",
-		  .source = "nameserver 127.0.0.1\n" },
-		{ .kind = MOUNT_HANDED,
-		  .at = CONTRACT_CA,
-		  .content = PLAN_CA_SECRET,
-		  .flags = MOUNT_SECRET | make },
-		{ .kind = MOUNT_HANDED,
-		  .at = CONTRACT_ROUTES,
-		  .content = PLAN_ROUTES,
-		  .flags = MOUNT_SECRET | make },
-	};
+	static const char *const writable[] = { "/dev", "/tmp", "/run", CONTRACT_HOME, "/proc" };
 	struct mount_list *list = &plan->proxy.mounts;
 
-	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
-		TRY(mount_list_add(list, fixed[i]));
+	TRY(mount_list_add(list, (struct mount_op){ .kind = MOUNT_ROOT_TREE,
+						    .source = plan->image.root_path }));
+	for (size_t i = 0; i < sizeof(root_ops) / sizeof(root_ops[0]); i++)
+		TRY(mount_list_add(list, root_ops[i]));
 	if (plan->upstream_ca.len)
 		TRY(mount_list_add(list, (struct mount_op){ .kind = MOUNT_HANDED,
 							    .at = CONTRACT_UPSTREAM_CA,
 							    .content = PLAN_UPSTREAM_CA,
-							    .flags = MOUNT_SECRET | make }));
+							    .flags = SECRET }));
 	if (plan->extra_ca.len)
 		TRY(mount_list_add(list, (struct mount_op){ .kind = MOUNT_HANDED,
 							    .at = CONTRACT_EXTRA_CA,
 							    .content = PLAN_EXTRA_CA,
-							    .flags = MOUNT_SECRET | make }));
-	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++) {
-		char path[32] = "/dev/";
-
-		strcat(path, devices[i]);
-		TRY(mount_list_add(list, (struct mount_op){ .kind = MOUNT_BIND,
-							    .at = path,
-							    .source = path,
-							    .flags = MOUNT_DEVICE | make }));
-	}
-	for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
-		struct mount_op op = { .kind = MOUNT_MASK, .flags = MOUNT_OPTIONAL };
-
-		op.at = (char *)(uintptr_t)masks[i]; /* copied by mount_list_add */
-		TRY(mount_list_add(list, op));
-	}
-	for (const char *const *path =
-		     (const char *const[]){ "/dev", "/tmp", "/run", CONTRACT_HOME, "/proc", NULL };
-	     *path; path++)
-		TRY(strlist_add(&plan->proxy.writable, *path));
+							    .flags = SECRET }));
+	for (size_t i = 0; i < sizeof(writable) / sizeof(writable[0]); i++)
+		TRY(strlist_add(&plan->proxy.writable, writable[i]));
 	return 0;
 }
 

@@ -28,9 +28,9 @@ enum wire_type {
 	WIRE_EXITED,	  /* reaper: value: wait status of its child */
 	/* downward */
 	WIRE_MAPS_DONE, /* to init */
-	WIRE_GO,     /* to a child; the proxy's carries its token environment behind the message */
+	WIRE_GO, /* to a child; the proxy's carries its token environment behind the message */
 	WIRE_FOREGROUND, /* to the agent's reaper: give its child the terminal, and continue it */
-	WIRE_SIGNAL, /* to a reaper: value: signal for its child's process group */
+	WIRE_SIGNAL,	 /* to a reaper: value: signal for its child's process group */
 	WIRE_WATCH_PORT, /* to init: tell WIRE_PORT_OPEN (an image that knows no ready descriptor) */
 };
 
