@@ -55,9 +55,9 @@ git_obeys_nothing() {
 		git config core.fsmonitor 'touch pwned'; git config core.hooksPath evil
 		/usr/bin/python3 -c 'import ctypes; ctypes.CDLL(None).renameat2(-100, b".git", -100, b"evil", 2)'
 		mkdir other; mv .git/hooks other/; touch .git/hooks/post-checkout
-		echo done
+		echo all tried
 	END
-	has done
+	has "all tried"
 	[ "$before" = "$(sha256sum bottle.yaml .envrc .vscode/tasks.json .git/config .git/hooks/*)" ]
 	[ ! -L bottle.yaml ] && [ -d .git ] && [ ! -L .git ] && [ ! -e .git/hooks/new-file ] && [ ! -e .vscode/new-file ]
 	git_obeys_nothing

@@ -125,6 +125,14 @@ has_not() {
 	return 1
 }
 
+# No line of the output that matches $1 (of those that match $2 as well).
+no_line() {
+	if grep -E -- "$1" <<<"$output" | grep -E -- "${2-}"; then
+		echo "^ these lines should not be there"
+		return 1
+	fi
+}
+
 # exits N: the status of the `run` before.
 exits() {
 	[ "$status" -eq "$1" ] && return

@@ -46,7 +46,7 @@ setup() {
 	has "Seccomp: 2"
 	has "limit 0"
 	has_not worked
-	[ -z "$(grep -E '^(unshare|clone|clone3) .*ok' <<<"$output")" ]
+	no_line '^(unshare|clone|clone3) .*ok'
 	has "ambient E"
 	has "no_new_privs off E"
 	has "capset E"
@@ -179,8 +179,8 @@ setup() {
 		[[ $output == *"$what E"* ]] || { echo "$what:"; echo "$output"; false; }
 	done
 	has "getfd ['E"
-	[ -z "$(grep '^getfd' <<<"$output" | grep ok)" ]
-	[ -z "$(grep '^coredump_filter' <<<"$output" | grep written)" ]
+	no_line '^getfd' ok
+	no_line '^coredump_filter' written
 	has "still here 1"
 }
 

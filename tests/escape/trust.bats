@@ -1,0 +1,65 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# A manifest that was found in the current folder and not named.
+
+load lib.bash
+
+setup_file() { use_tiny_image; }
+
+setup() {
+	use_tiny_image
+	escape_setup
+	export XDG_CONFIG_HOME=$BATS_TEST_TMPDIR/config
+	echo 'egress: {routes: [{host: up.test}]}' >bottle.yaml
+}
+
+found() { "$bottle" run -q -- "$@"; }
+
+@test "TRUST-1: a found manifest does not count before it was accepted" {
+	run found true
+	exits 125
+	has "bottle trust"
+	run "$bottle" trust
+	exits 0
+	run found echo ran
+	exits 0
+	has ran
+}
+
+@test "TRUST-1: a changed manifest, or one like it elsewhere, does not count" {
+	"$bottle" trust
+	cp bottle.yaml kept.yaml
+	echo '# one byte more' >>bottle.yaml
+	run found true
+	exits 125
+	cp kept.yaml bottle.yaml
+	run found true
+	exits 0
+	rm bottle.yaml
+	ln -s kept.yaml bottle.yaml
+	echo '# more' >>kept.yaml
+	run found true
+	exits 125
+	mkdir ../elsewhere
+	echo 'egress: {routes: [{host: evil.test}]}' >../elsewhere/bottle.yaml
+	cd ../elsewhere
+	run found true
+	exits 125
+}
+
+@test "TRUST-1: the agent can neither accept for the caller nor change what was accepted" {
+	"$bottle" trust
+	run found sh -c 'echo "agent: {read_write: [/etc]}" >>bottle.yaml; mv bottle.yaml x; rm bottle.yaml; ln -sf x bottle.yaml
+		HOME=$PWD XDG_STATE_HOME='"$XDG_STATE_HOME"' '"$bottle"' trust; mkdir -p '"$XDG_STATE_HOME"'/bottle/trust; echo x >'"$XDG_STATE_HOME"'/bottle/trust/x; true'
+	exits 0
+	[ "$(cat bottle.yaml)" = 'egress: {routes: [{host: up.test}]}' ]
+	[ ! -e "$XDG_STATE_HOME/bottle/trust/x" ]
+	# A manifest made where there was none, for the next run to find.
+	mkdir "$BATS_TEST_TMPDIR/fresh" && cd "$BATS_TEST_TMPDIR/fresh"
+	echo 'egress: {routes: [{host: up.test}]}' >"$BATS_TEST_TMPDIR/b.yaml"
+	run in_bottle sh -c 'echo "egress: {routes: [{host: evil.test}]}" >bottle.yaml'
+	exits 0
+	run found true
+	exits 125
+}
