@@ -70,7 +70,7 @@ start_and_wait() {
 	# The span of the kills: a whole start and half as much again.
 	begin=$(date +%s%N)
 	in_bottle true
-	span=$((($(date +%s%N) - begin) / 1000 * 3 / 2))
+	span=$((($(date +%s%N) - begin) * 3 / 2000))
 	for round in $(seq 300); do
 		start
 		sleep "$(printf '0.%06d' $(((span * (round % 100) + RANDOM) / 100)))"

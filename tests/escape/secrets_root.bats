@@ -10,7 +10,10 @@ setup_file() { world_start; }
 
 teardown_file() { world_end; }
 
-setup() { escape_setup; }
+setup() {
+	[ "$(id -u)" -eq 0 ] || skip "only root may read that memory"
+	escape_setup
+}
 
 @test "SEC-1: of all processes only launcher and proxy hold the token, and of the key the same is true" {
 	manifest </dev/null
