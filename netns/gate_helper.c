@@ -126,10 +126,13 @@ static int spawn(int gate_fd, unsigned timeout_s)
 
 static void default_signals(void)
 {
-	sigset_t none;
+	sigset_t blocked;
 
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Only the alarm clock: what is sent to the launcher's whole process group (a terminal's keys,
+	 * timeout(1)) is for the launcher, which ends the gate and so us. */
+	sigfillset(&blocked);
+	sigdelset(&blocked, SIGALRM);
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
 	signal(SIGALRM, SIG_DFL);
 	signal(SIGCHLD, SIG_IGN);
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -37,7 +38,7 @@ static int planned(const struct run_options *options, struct timings *timings)
 	int rc = make_plan(&plan, options, &err);
 
 	if (rc < 0) {
-		log_error("%s", err.text[0] ? err.text : "out of memory");
+		log_error("%s", err.text[0] ? err.text : strerror(-rc));
 		return EXIT_BOTTLE_FAILED;
 	}
 	timing_mark(timings, TIMING_PLANNED);

@@ -34,21 +34,18 @@ static enum host_step host_step_of(const struct session *s)
 {
 	static const struct {
 		const char *step;
-		const char *word; /* in the sentence, or NULL */
 		enum host_step host_step;
 	} table[] = {
-		{ "ids", NULL, HOST_STEP_IDMAP },
-		{ "network", NULL, HOST_STEP_NETLINK },
-		{ "namespaces", NULL, HOST_STEP_NAMESPACES },
-		{ "proxy-root", "proc", HOST_STEP_PROC },
-		{ "agent-root", "proc", HOST_STEP_PROC },
-		{ "proxy-root", NULL, HOST_STEP_MOUNT },
-		{ "agent-root", NULL, HOST_STEP_MOUNT },
+		{ "ids", HOST_STEP_IDMAP },
+		{ "network", HOST_STEP_NETLINK },
+		{ "namespaces", HOST_STEP_NAMESPACES },
+		{ "proc", HOST_STEP_PROC },
+		{ "proxy-root", HOST_STEP_MOUNT },
+		{ "agent-root", HOST_STEP_MOUNT },
 	};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
-		if (strcmp(s->failed_step, table[i].step) == 0 &&
-		    (!table[i].word || strstr(s->failed_err.text, table[i].word)))
+		if (strcmp(s->failed_step, table[i].step) == 0)
 			return table[i].host_step;
 	return HOST_STEP_COUNT;
 }

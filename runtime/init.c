@@ -60,19 +60,17 @@ static int map_ids(const struct launch *launch, struct err *err)
 {
 	const struct plan *plan = launch->plan;
 
-	if (plan->limits.by_cgroup &&
-	    plan->idmap == IDMAP_SINGLE) /* wait to be put in the cgroup */
-		TRY(wait_for_launcher(launch, err));
-	if (plan->idmap == IDMAP_SINGLE)
-		return idmap_write_single(AT_FDCWD, 0,
-					  &(struct idmap_single){ .outside_uid = plan->host.uid,
-								  .outside_gid = plan->host.gid },
-					  err);
 	/* newuidmap looks at who owns /proc/<pid>, which is root while we are not dumpable. */
-	if (prctl(PR_SET_DUMPABLE, 1) < 0)
+	if (plan->idmap == IDMAP_SUBID && prctl(PR_SET_DUMPABLE, 1) < 0)
 		return err_sys(err, errno, "PR_SET_DUMPABLE");
-	TRY(wait_for_launcher(launch, err));
-	return secrets_no_dump(err);
+	if (plan->waits_for_launcher)
+		TRY(wait_for_launcher(launch, err));
+	if (plan->idmap == IDMAP_SUBID)
+		return secrets_no_dump(err);
+	return idmap_write_single(AT_FDCWD, 0,
+				  &(struct idmap_single){ .outside_uid = plan->host.uid,
+							  .outside_gid = plan->host.gid },
+				  err);
 }
 
 struct netns_pair {

@@ -47,10 +47,4 @@ struct role_context {
 noreturn void role_proxy_main(const struct launch *launch, const struct role_context *context);
 noreturn void role_agent_main(const struct launch *launch, const struct role_context *context);
 
-/* Shared by the two: opens what the role may write, for Landlock; at most max. */
-int role_open_writable(const struct strlist *paths, int *ret_fds, size_t max, size_t *ret_count,
-		       struct err *err) MUST_CHECK;
-/* Default dispositions, nothing blocked. */
-void role_reset_signals(void);
-
 #endif

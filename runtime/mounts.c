@@ -364,8 +364,6 @@ static int op_alias(struct stage *stage, const struct mount_op *op, int source_f
 
 	(void)source_fd;
 	(void)result;
-	if (strcmp(op->at, "/") == 0) /* the root tmpfs itself, once everything is in it */
-		return set_attr(stage->root_fd, MOUNT_ATTR_RDONLY, false);
 	from_fd = op->flags & MOUNT_NO_SYMLINKS
 			  ? fd_open_nosymlinks(stage->root_fd, op->source + 1, O_PATH, 0)
 			  : fd_open_in_root(stage->root_fd, op->source, O_PATH, 0);
@@ -377,6 +375,15 @@ static int op_alias(struct stage *stage, const struct mount_op *op, int source_f
 	if (!(op->flags & MOUNT_WRITABLE))
 		TRY(set_attr(mount_fd, MOUNT_ATTR_RDONLY, true));
 	return attach_at(stage, mount_fd, op);
+}
+
+static int op_root_read_only(struct stage *stage, const struct mount_op *op, int source_fd,
+			     struct mount_result *result)
+{
+	(void)op;
+	(void)source_fd;
+	(void)result;
+	return set_attr(stage->root_fd, MOUNT_ATTR_RDONLY, false);
 }
 
 static int op_root(struct stage *stage, const struct mount_op *op, int source_fd,
@@ -420,6 +427,7 @@ static const struct op_entry {
 	[MOUNT_DEVPTS] = { "mount devpts at", false, op_devpts },
 	[MOUNT_MASK] = { "mask", false, op_mask },
 	[MOUNT_ALIAS] = { "bind inside the root at", false, op_alias },
+	[MOUNT_ROOT_READ_ONLY] = { "make read-only", false, op_root_read_only },
 };
 _Static_assert(sizeof(op_table) / sizeof(op_table[0]) == MOUNT_KIND_COUNT, "one entry per kind");
 
@@ -500,6 +508,8 @@ static int carry_out(struct stage *stage, const struct mount_list *list, int *so
 		const struct op_entry *entry = &op_table[op->kind];
 		int rc = entry->carry_out(stage, op, source_fds[i], ret_result);
 
+		if (rc < 0)
+			ret_result->failed = op->kind;
 		if (rc < 0)
 			return err_sys(err, -rc, "%s %s", entry->verb,
 				       op->at ? op->at : op->source);

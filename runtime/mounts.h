@@ -17,18 +17,19 @@
 #include "base/err.h"
 
 enum mount_kind {
-	MOUNT_ROOT_TMPFS, /* the root is a fresh tmpfs */
-	MOUNT_ROOT_TREE,  /* the root is `source`, read-only */
-	MOUNT_BIND,	  /* `source` of the host at `at` */
-	MOUNT_TMPFS,	  /* a fresh tmpfs of `bytes` */
-	MOUNT_DIR,	  /* a folder (for the tmpfs root) */
-	MOUNT_SYMLINK,	  /* `at` points to `source` */
-	MOUNT_TEXT,	  /* a file with the text `source`, bound read-only over `at` */
-	MOUNT_HANDED,	  /* an empty file that the launcher fills through a descriptor */
-	MOUNT_PROC,	  /* this pid namespace's own /proc */
-	MOUNT_DEVPTS,	  /* a devpts instance of its own */
-	MOUNT_MASK,	  /* an empty unreadable file or folder over what is there */
-	MOUNT_ALIAS,	  /* what is at `source` in the new root, read-only at `at` as well */
+	MOUNT_ROOT_TMPFS,     /* the root is a fresh tmpfs */
+	MOUNT_ROOT_TREE,      /* the root is `source`, read-only */
+	MOUNT_BIND,	      /* `source` of the host at `at` */
+	MOUNT_TMPFS,	      /* a fresh tmpfs of `bytes` */
+	MOUNT_DIR,	      /* a folder (for the tmpfs root) */
+	MOUNT_SYMLINK,	      /* `at` points to `source` */
+	MOUNT_TEXT,	      /* a file with the text `source`, bound read-only over `at` */
+	MOUNT_HANDED,	      /* an empty file that the launcher fills through a descriptor */
+	MOUNT_PROC,	      /* this pid namespace's own /proc */
+	MOUNT_DEVPTS,	      /* a devpts instance of its own */
+	MOUNT_MASK,	      /* an empty unreadable file or folder over what is there */
+	MOUNT_ALIAS,	      /* what is at `source` in the new root, read-only at `at` as well */
+	MOUNT_ROOT_READ_ONLY, /* the root tmpfs itself, once everything is in it */
 	MOUNT_KIND_COUNT,
 };
 
@@ -64,7 +65,8 @@ struct mount_result {
 	int handed_fds
 		[MOUNT_HANDED_MAX]; /* open for reading and writing, in the order of the ops */
 	size_t handed_count;
-	int proc_fd; /* the new /proc, nothing of it masked; -1 before */
+	enum mount_kind failed; /* the kind of the operation that failed */
+	int proc_fd;		/* the new /proc, nothing of it masked; -1 before */
 };
 
 /* Appends an op; copies the strings. */

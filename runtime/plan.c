@@ -184,6 +184,7 @@ int plan_make(struct plan *plan, struct manifest *manifest, const struct run_opt
 	TRY(limits_plan(&plan->manifest.limits, &plan->host.cgroup, &plan->limits, err));
 	for (size_t i = 0; i < plan->limits.warnings.len; i++)
 		TRY(plan_warn(plan, "%s", plan->limits.warnings.items[i]));
+	plan->waits_for_launcher = plan->idmap == IDMAP_SUBID || plan->limits.by_cgroup;
 	TRY(plan_agent(plan, options, dirs, err));
 	TRY(choose_name(plan, options, plan->work_folder, err));
 	plan->hostname = strdup(plan->manifest.agent.hostname ? plan->manifest.agent.hostname

@@ -51,7 +51,8 @@ struct plan {
 	char *name;
 	char run_id[STATE_RUN_ID_SIZE];
 	struct host_facts host;
-	enum idmap_mode idmap; /* IDMAP_SINGLE or IDMAP_SUBID */
+	enum idmap_mode idmap;	 /* IDMAP_SINGLE or IDMAP_SUBID */
+	bool waits_for_launcher; /* init, before its first step: for its id maps or its cgroup */
 	struct host_subids subids;
 	struct limits_plan limits;
 	enum ca_key_type ca_key;

@@ -311,7 +311,7 @@ int plan_agent(struct plan *plan, const struct run_options *options, const struc
 	TRY(plan_agent_binds(plan, options->workdir, dirs, err));
 	plan->agent.workdir = strdup(plan->work_folder);
 	if (!plan->agent.workdir || environment(plan) < 0 ||
-	    add_at(plan, MOUNT_ALIAS, 0, "/", "/") < 0)
+	    add_at(plan, MOUNT_ROOT_READ_ONLY, 0, "/", NULL) < 0)
 		return err_sys(err, ENOMEM, "plan the agent");
 	return 0;
 }

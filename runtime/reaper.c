@@ -52,12 +52,14 @@ static const struct plan_role *plan_of(const struct reaper *reaper)
 	return reaper->role == ROLE_PROXY ? &plan->proxy : &plan->agent;
 }
 
-static int build_root(struct reaper *reaper, struct err *err)
+static int build_root(struct reaper *reaper, const char **ret_step, struct err *err)
 {
 	const struct plan_role *role = plan_of(reaper);
 	struct mount_result result = { .proc_fd = -1 };
 	int rc = mounts_build_and_enter(&role->mounts, role->id.outer_uid, &result, err);
 
+	if (rc < 0 && result.failed == MOUNT_PROC)
+		*ret_step = "proc";
 	if (rc == 0) {
 		rc = wire_send(reaper->ctl_fd, WIRE_FILES, 0, result.handed_fds,
 			       result.handed_count);
@@ -156,7 +158,7 @@ static int set_up(struct reaper *reaper, int netns_fd, const char **ret_step, st
 	if (reaper->role == ROLE_AGENT &&
 	    sethostname(reaper->launch->plan->hostname, strlen(reaper->launch->plan->hostname)) < 0)
 		return err_sys(err, errno, "set the host name");
-	TRY(build_root(reaper, err));
+	TRY(build_root(reaper, ret_step, err));
 	TRY(drop_stdio(err));
 	if (reaper->role == ROLE_AGENT && reaper->launch->stdio->has_tty)
 		TRY(make_terminal(reaper, err));

@@ -31,7 +31,7 @@ extern char **environ;
 
 enum { WRITABLE_MAX = 128 };
 
-void role_reset_signals(void)
+static void reset_signals(void)
 {
 	sigset_t none;
 
@@ -41,8 +41,8 @@ void role_reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-int role_open_writable(const struct strlist *paths, int *ret_fds, size_t max, size_t *ret_count,
-		       struct err *err)
+static int open_writable(const struct strlist *paths, int *ret_fds, size_t max, size_t *ret_count,
+			 struct err *err)
 {
 	for (size_t i = 0; i < paths->len; i++) {
 		if (*ret_count == max)
@@ -85,7 +85,7 @@ static int become(const struct launch *launch, enum role role, const struct role
 	size_t writable_count = 0;
 	int rc;
 
-	TRY(role_open_writable(&own->writable, writable_fds, WRITABLE_MAX, &writable_count, err));
+	TRY(open_writable(&own->writable, writable_fds, WRITABLE_MAX, &writable_count, err));
 	TRY(idmap_enter_role(context->proc_fd, &own->id, err));
 	TRY(role == ROLE_AGENT ? limits_apply_self(&plan->limits, err) : limits_no_core(err));
 	if (chdir(own->workdir) < 0)
@@ -107,7 +107,7 @@ noreturn static void execute(int go_fd, const struct plan_role *role, char **env
 	int code;
 
 	environ = env;
-	role_reset_signals();
+	reset_signals();
 	execvp(role->argv.items[0], role->argv.items);
 	code = errno;
 	(void)!wire_send(go_fd, WIRE_EXEC_FAILED, code, NULL, 0);
@@ -152,7 +152,7 @@ static int wire_proxy(const struct launch *launch, int listen_fd, int go_fd, int
 	    dup2(launch->out[1], 2) < 0)
 		return err_sys(err, errno, "wire the proxy's descriptors");
 	for (size_t i = 0; i < 4; i++) /* out of the way of what dup2 is about to overwrite */
-		if (high[i] >= 0 && (high[i] = fcntl(high[i], F_DUPFD_CLOEXEC, 64)) < 0)
+		if (high[i] >= 0 && (high[i] = fcntl(high[i], F_DUPFD_CLOEXEC, 10)) < 0)
 			return err_sys(err, errno, "wire the proxy's descriptors");
 	if ((listen_fd >= 0 && dup2(high[2], PROXY_LISTEN_FD) < 0) || dup2(high[0], first) < 0 ||
 	    dup2(high[1], first + 1) < 0)
@@ -187,14 +187,9 @@ noreturn void role_proxy_main(const struct launch *launch, const struct role_con
 	static char token_space[WIRE_EXTRA_MAX + 1];
 	struct plan_role role = launch->plan->proxy;
 	int go_fd = launch->go[ROLE_PROXY][1];
-	int proc_fd = context->proc_fd;
 	struct err err = { 0 };
-	struct role_context own = *context;
-	int rc;
+	int rc = become(launch, ROLE_PROXY, context, &err);
 
-	/* /proc first: wire_proxy closes all it does not know. */
-	own.proc_fd = proc_fd;
-	rc = become(launch, ROLE_PROXY, &own, &err);
 	if (rc == 0)
 		rc = wire_proxy(launch, context->listen_fd, go_fd, &go_fd, &err);
 	if (rc == 0)

@@ -32,6 +32,29 @@
 enum { START_STEP_TIMEOUT_MS = 30000, PROXY_END_TIMEOUT_MS = 1000 };
 
 /* Tokens first: from here on no child and no core dump can have them. */
+/* A variable that the agent is given, or a word of its command, with a token's value in it: whatever
+ * its name, the agent would have the token. */
+static int check_agent_has_none(const struct session *s, struct err *err)
+{
+	const struct plan_role *agent = &s->plan->agent;
+
+	for (size_t i = 0; i < agent->env.len; i++) {
+		const char *item = agent->env.items[i];
+
+		if (secrets_found_in(&s->secrets, item, strlen(item)))
+			return err_set(err, EPERM,
+				       "the agent's variable %.*s would hold the value of a token; "
+				       "take it out of env and pass_env, or unset it",
+				       (int)strcspn(item, "="), item);
+	}
+	for (size_t i = 0; i < agent->argv.len; i++)
+		if (secrets_found_in(&s->secrets, agent->argv.items[i],
+				     strlen(agent->argv.items[i])))
+			return err_set(err, EPERM,
+				       "word %zu of the command holds the value of a token", i + 1);
+	return 0;
+}
+
 static int take_secrets(struct run *run, struct err *err)
 {
 	const struct plan *plan = run->session.plan;
@@ -45,6 +68,7 @@ static int take_secrets(struct run *run, struct err *err)
 	TRY(secrets_no_dump(err));
 	TRY(secrets_init(&run->session.secrets, err));
 	TRY(secrets_take_env(&run->session.secrets, refs, plan->token_refs.len, err));
+	TRY(check_agent_has_none(&run->session, err));
 	if (run->session.secrets.also_in[0])
 		log_warning("the variable %s held a token's value too and was emptied",
 			    run->session.secrets.also_in);
@@ -92,20 +116,27 @@ static int fork_processes(struct run *run, struct err *err)
 	return stdio_release(err);
 }
 
-/* Where init cannot do it for itself: the subordinate ids, the cgroup. */
-static int serve_init(struct run *run, struct err *err)
+/* Where init cannot do it for itself: the subordinate ids (the last fork before there is a key), the
+ * cgroup. */
+static int serve_ids(struct run *run, struct err *err)
 {
 	struct session *s = &run->session;
 	const struct plan *plan = s->plan;
 
-	if (plan->idmap == IDMAP_SUBID || plan->limits.by_cgroup) {
-		TRY(session_wait(s, FACT_MAPS_WANTED, START_STEP_TIMEOUT_MS, err));
-		TRY(limits_cgroup_place(run->cgroup_fd, s->init_pid, err));
-		if (plan->idmap == IDMAP_SUBID)
-			TRY(idmap_write_subid(s->init_pid, plan->host.uid, plan->host.gid,
-					      &plan->subids.uids, &plan->subids.gids, err));
-		TRY(wire_send(s->launch.init_ctl[0], WIRE_MAPS_DONE, 0, NULL, 0));
-	}
+	if (!plan->waits_for_launcher)
+		return 0;
+	TRY(session_wait(s, FACT_MAPS_WANTED, START_STEP_TIMEOUT_MS, err));
+	TRY(limits_cgroup_place(run->cgroup_fd, s->init_pid, err));
+	if (plan->idmap == IDMAP_SUBID)
+		TRY(idmap_write_subid(s->init_pid, plan->host.uid, plan->host.gid,
+				      &plan->subids.uids, &plan->subids.gids, err));
+	return wire_send(s->launch.init_ctl[0], WIRE_MAPS_DONE, 0, NULL, 0);
+}
+
+static int serve_gate(struct run *run, struct err *err)
+{
+	struct session *s = &run->session;
+
 	TRY(session_wait(s, FACT_LISTENERS, START_STEP_TIMEOUT_MS, err));
 	TRY(gate_send_sockets(s->gate_ctl[0], s->listener_fds[0], s->listener_fds + 1,
 			      s->listener_count - 1));
@@ -195,9 +226,10 @@ static int start_and_wait(struct run *run, struct err *err)
 	TRY(open_records(run, err));
 	TRY(fork_processes(run, err));
 	timing_mark(&run->timings, TIMING_FORKED);
+	TRY(serve_ids(run, err));
 	TRY(material_make(&material, s, err));
 	timing_mark(&run->timings, TIMING_MINTED);
-	TRY(serve_init(run, err));
+	TRY(serve_gate(run, err));
 	TRY(start_proxy(run, &material, err));
 	TRY(session_wait(s, FACT_AGENT_FILES, START_STEP_TIMEOUT_MS, err));
 	TRY(material_fill(&material, s, ROLE_AGENT, err));
@@ -215,6 +247,8 @@ static int end(struct run *run, struct err *err)
 	int rc = 0;
 
 	s->ending = true;
+	if (s->audit_closed_early && !(s->facts & FACT_PROXY_EXITED))
+		s->audit.lost++;
 	if (s->launch.ctl[ROLE_PROXY][0] >= 0 && (s->facts & FACT_PROXY_READY)) {
 		(void)!wire_send(s->launch.ctl[ROLE_PROXY][0], WIRE_SIGNAL, SIGTERM, NULL, 0);
 		(void)!session_wait(s, FACT_PROXY_EXITED | FACT_AUDIT_CLOSED, PROXY_END_TIMEOUT_MS,
@@ -265,10 +299,11 @@ int run_plan(const struct plan *plan, struct timings *timings)
 		log_warning("%s", end_err.text);
 	if (plan->timings)
 		timing_print(&run.timings, stderr);
+	if (rc == 0 && run.session.exec_errno[ROLE_AGENT])
+		finish_explain_exec(&run.session);
+	if (run.session.facts & FACT_AGENT_STARTED) /* also when the run then failed */
+		finish_report(&run.session);
 	if (rc < 0)
 		return finish_failed(&run.session, rc, &err);
-	if (run.session.exec_errno[ROLE_AGENT])
-		finish_explain_exec(&run.session);
-	finish_report(&run.session);
 	return finish_status(&run.session);
 }

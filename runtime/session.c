@@ -3,6 +3,7 @@
 #include "runtime/session_parts.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,7 +19,8 @@ enum { END_TIMEOUT_MS = 5000 };
 
 void session_fail(struct session *s, int rc, const char *step, const char *text)
 {
-	if (s->failure) /* the first one is the reason, later ones are its echo */
+	/* The first one is the reason, later ones are its echo; at the end everything goes. */
+	if (s->failure || s->ending)
 		return;
 	s->failure = rc;
 	snprintf(s->failed_step, sizeof(s->failed_step), "%s", step);
@@ -36,8 +38,7 @@ static void on_init_end(struct session *s)
 	s->init_pid = -1;
 	fd_close(&s->init_pidfd);
 	s->facts |= FACT_INIT_ENDED;
-	if (!s->ending)
-		session_fail(s, -ECHILD, "init", "the bottle's init ended by itself");
+	session_fail(s, -ECHILD, "init", "the bottle's init ended by itself");
 }
 
 static void on_gate_end(struct session *s)
@@ -49,8 +50,7 @@ static void on_gate_end(struct session *s)
 	s->gate_pid = -1;
 	fd_close(&s->gate_pidfd);
 	s->facts |= FACT_GATE_ENDED;
-	if (!s->ending)
-		session_fail(s, -ECHILD, "gate", "the gate ended by itself");
+	session_fail(s, -ECHILD, "gate", "the gate ended by itself");
 }
 
 static void on_gate_message(struct session *s)
@@ -58,10 +58,10 @@ static void on_gate_message(struct session *s)
 	struct err err;
 	int rc = gate_read_reply(s->gate_ctl[0], &err);
 
-	if (rc < 0 && !s->ending)
+	if (rc < 0) {
 		session_fail(s, rc, "gate", err.text);
-	if (rc < 0)
 		fd_close(&s->gate_ctl[0]);
+	}
 }
 
 struct source {
@@ -100,7 +100,7 @@ static void dispatch(struct session *s, int timeout_ms)
 			sources[i].handle(s);
 }
 
-static int64_t now_ms(void)
+int64_t session_now_ms(void)
 {
 	struct timespec ts;
 
@@ -135,28 +135,43 @@ static int check(struct session *s, struct err *err)
 		return err_set(err, -s->failure, "%s", s->failed_err.text);
 	if (s->signalled)
 		return err_set(err, EINTR, "ended by signal %d", s->signalled);
+	if (s->grace_end_ms && session_now_ms() >= s->grace_end_ms) {
+		s->signalled = s->asked_by;
+		return err_set(err, EINTR, "did not end when asked to by signal %d", s->asked_by);
+	}
 	return 0;
+}
+
+/* How long poll(2) may sleep: until `deadline` (-1: none) or the end of the grace period. */
+static int sleep_ms(const struct session *s, int64_t deadline)
+{
+	int64_t until = deadline;
+
+	if (!s->ending && s->grace_end_ms && (until < 0 || s->grace_end_ms < until))
+		until = s->grace_end_ms;
+	if (until < 0)
+		return -1;
+	return until > session_now_ms() ? (int)(until - session_now_ms()) : 0;
 }
 
 int session_wait_once(struct session *s, struct err *err)
 {
-	dispatch(s, -1);
+	dispatch(s, sleep_ms(s, -1));
 	return check(s, err);
 }
 
 int session_wait(struct session *s, unsigned facts, int timeout_ms, struct err *err)
 {
-	int64_t deadline = now_ms() + timeout_ms;
+	int64_t deadline = timeout_ms < 0 ? -1 : session_now_ms() + timeout_ms;
 
 	for (;;) {
-		int64_t left = timeout_ms < 0 ? -1 : deadline - now_ms();
-
 		TRY(check(s, err));
 		if ((s->facts & facts) == facts)
 			return 0;
-		if (timeout_ms >= 0 && left <= 0)
-			return -ETIME;
-		dispatch(s, (int)left);
+		if (deadline >= 0 && session_now_ms() >= deadline)
+			return err_set(err, ETIME, "a step of the start took longer than %d ms",
+				       timeout_ms);
+		dispatch(s, sleep_ms(s, deadline));
 	}
 }
 
@@ -198,12 +213,22 @@ static void end_process(pid_t *pid, int *pidfd)
 	fd_close(pidfd);
 }
 
+/* What is still in a pipe whose writers are dead; where one lives on, no more than is there now. */
+static void drain_rest(struct session *s, const int *fd, void (*handle)(struct session *s))
+{
+	if (*fd >= 0)
+		(void)fcntl(*fd, F_SETFL, O_NONBLOCK);
+	for (struct pollfd pfd = { .fd = *fd, .events = POLLIN }; *fd >= 0 && poll(&pfd, 1, 0) > 0;)
+		handle(s);
+}
+
 /* init's end of its channel, and with it everything inside; then what is still in the pipes. */
 void session_end_processes(struct session *s)
 {
 	struct err err;
 
 	s->ending = true;
+	session_close_inner_ends(s); /* where init was never made they are still ours */
 	fd_close(&s->launch.init_ctl[0]);
 	fd_close(&s->gate_ctl[0]);
 	if (s->init_pid > 0)
@@ -212,10 +237,8 @@ void session_end_processes(struct session *s)
 			    (s->init_pid > 0 ? FACT_INIT_ENDED : 0) |
 				    (s->gate_pid > 0 ? FACT_GATE_ENDED : 0),
 			    END_TIMEOUT_MS, &err);
-	while (s->init_pid < 0 && s->launch.audit[0] >= 0)
-		session_on_proxy_audit(s);
-	while (s->gate_pid < 0 && s->gate_audit[0] >= 0)
-		session_on_gate_audit(s);
+	drain_rest(s, &s->launch.audit[0], session_on_proxy_audit);
+	drain_rest(s, &s->gate_audit[0], session_on_gate_audit);
 }
 
 void session_clear(struct session *s)

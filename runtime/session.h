@@ -59,14 +59,19 @@ struct session {
 	int gate_audit[2];
 
 	unsigned facts;
-	bool ending; /* processes may go now without that being a failure */
+	bool audit_closed_early; /* while the run went on: unless the proxy ended, records are lost */
+	bool ending;		 /* processes may go now without that being a failure */
 	int listener_fds[FD_PASS_MAX];
 	size_t listener_count;
 	struct mount_result files[ROLE_COUNT]; /* what the reapers handed up, to be filled */
 	int pty_fd;
 	int status[ROLE_COUNT]; /* wait statuses */
 	int exec_errno[ROLE_COUNT];
-	int signalled; /* a signal that ended the start, before there was an agent to pass it to */
+	int signalled; /* the signal that ended the run: before there was an agent to pass it to, or
+			* because the agent did not end on it */
+	int asked_by;  /* the first TERM, HUP or QUIT that was passed on */
+	int64_t grace_end_ms; /* until when the agent may take its time over it; 0: not asked */
+	bool stop_passed_on;  /* the caller's own TSTP, without a terminal, was passed on */
 
 	char tail[SESSION_TAIL_BYTES]; /* the last that the proxy printed, as a ring */
 	size_t tail_len;

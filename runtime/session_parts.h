@@ -23,6 +23,11 @@ void session_on_signal(struct session *session);
 /* A program of the bottle stopped: what that means for this job. */
 void session_on_stopped(struct session *session, enum role role, int sig);
 
+/* The children's ends of all channels: closed once they are forked, or no end would ever be seen. */
+void session_close_inner_ends(struct session *session);
+
+int64_t session_now_ms(void);
+
 void session_close_all(const int *fds, size_t count);
 
 #endif

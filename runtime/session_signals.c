@@ -7,6 +7,8 @@
 
 #include "runtime/session_parts.h"
 
+enum { GRACE_MS = 10000 };
+
 static void send_signal(struct session *s, enum role role, int sig)
 {
 	if (s->launch.ctl[role][0] >= 0)
@@ -26,13 +28,15 @@ static void give_terminal(struct session *s)
 }
 
 /* The agent's group stopped (^Z): so does this job, until the shell says `fg` or `bg`. Without a
- * terminal nobody would continue us, so a program that stops itself is its own affair. */
+ * terminal only a stop that came from the caller stops us: nobody might ever continue us, and the
+ * audit log and every deadline would stand still with us. */
 void session_on_stopped(struct session *s, enum role role, int sig)
 {
 	struct err err;
 
-	if (role != ROLE_AGENT || (!s->stdio.has_tty && sig == SIGSTOP))
+	if (role != ROLE_AGENT || (!s->stdio.has_tty && !(s->stop_passed_on && sig == SIGTSTP)))
 		return;
+	s->stop_passed_on = false;
 	if (s->stdio.input_withheld && (sig == SIGTTIN || sig == SIGTTOU)) {
 		give_terminal(s);
 		return;
@@ -51,6 +55,26 @@ static void on_continue(struct session *s)
 	send_signal(s, ROLE_AGENT, SIGCONT);
 }
 
+static bool asks_to_end(int sig)
+{
+	return sig == SIGTERM || sig == SIGHUP || sig == SIGQUIT;
+}
+
+/* The agent gets every signal; but it is hostile, so one that asks it to end starts a clock, and a
+ * second one ends it at once. */
+static void pass_on(struct session *s, int sig)
+{
+	send_signal(s, ROLE_AGENT, sig);
+	s->stop_passed_on = sig == SIGTSTP;
+	if (!asks_to_end(sig))
+		return;
+	if (s->asked_by)
+		s->signalled = sig;
+	else
+		s->grace_end_ms = session_now_ms() + GRACE_MS;
+	s->asked_by = sig;
+}
+
 void session_on_signal(struct session *s)
 {
 	struct signalfd_siginfo info;
@@ -60,11 +84,10 @@ void session_on_signal(struct session *s)
 	if (info.ssi_signo == SIGCONT)
 		on_continue(s);
 	else if (s->facts & FACT_AGENT_STARTED)
-		send_signal(s, ROLE_AGENT, (int)info.ssi_signo);
+		pass_on(s, (int)info.ssi_signo);
 	else if (info.ssi_signo == SIGTSTP)
 		kill(getpid(), SIGSTOP);
-	else if (info.ssi_signo != SIGUSR1 && info.ssi_signo != SIGUSR2 &&
-		 info.ssi_signo != SIGWINCH)
+	else if (info.ssi_signo != SIGUSR1 && info.ssi_signo != SIGUSR2)
 		s->signalled = (int)info.ssi_signo;
 }
 

@@ -84,6 +84,7 @@ void session_on_proxy_audit(struct session *s)
 		audit_end(&s->audit, AUDIT_PROXY);
 		fd_close(&s->launch.audit[0]);
 		s->facts |= FACT_AUDIT_CLOSED;
+		s->audit_closed_early = !s->ending && s->plan->image.knows_ready_fd;
 	}
 }
 

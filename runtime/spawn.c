@@ -18,7 +18,7 @@
 #include "runtime/child.h"
 #include "runtime/landlock.h"
 #include "runtime/seccomp.h"
-#include "runtime/session.h"
+#include "runtime/session_parts.h"
 #include "runtime/title.h"
 
 static int confine_gate(struct err *err)
@@ -110,9 +110,9 @@ static int make_channels(struct session *s, struct err *err)
 	return 0;
 }
 
-/* The children's ends are closed here, or no end of file would ever be seen. */
-static void close_inner_ends(struct launch *l)
+void session_close_inner_ends(struct session *s)
 {
+	struct launch *l = &s->launch;
 	int *inner[] = { &l->init_ctl[1], &l->ctl[0][1], &l->ctl[1][1], &l->go[0][1],
 			 &l->go[1][1],	  &l->out[1],	 &l->audit[1],	&l->ready[1] };
 
@@ -140,7 +140,7 @@ int session_start_init(struct session *s, struct err *err)
 	if (pid < 0)
 		return host_explain(HOST_STEP_USERNS, errno, err);
 	s->init_pid = (pid_t)pid;
-	close_inner_ends(&s->launch);
+	session_close_inner_ends(s);
 	relay_drop_agent_fds(&s->relay);
 	return 0;
 }

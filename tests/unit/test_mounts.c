@@ -126,7 +126,7 @@ Test(mounts, root_is_empty_read_only_and_without_the_host)
 	struct world world = { .check = check_nothing_of_the_host };
 
 	world_make(&world);
-	add(&world, (struct mount_op){ .kind = MOUNT_ALIAS, .at = "/", .source = "/" });
+	add(&world, (struct mount_op){ .kind = MOUNT_ROOT_READ_ONLY, .at = "/" });
 	assert_world(&world);
 }
 
