@@ -45,6 +45,7 @@ STATIC_LIBS := -lcap -lyaml -lssl -lcrypto -lnl-route-3 -lnl-3 -ljansson -larchi
 LIBS    := -Wl,-Bstatic $(STATIC_LIBS) -Wl,-Bdynamic -lpthread -ldl -lm
 NLFLAGS := -I/usr/include/libnl3
 
+SUBMAKE  = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 Q       := $(if $(filter 1,$(V)),,@)
 say      = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' '$(1)' '$@')
 COMPILE  = $(CC) $(CSTD) $(CFLAGS) $(SANITIZE) $(WARN) $(HARDEN) -fPIE -ffunction-sections \
@@ -101,32 +102,32 @@ $(FUZZ): $(B)/%: $(B)/tests/%.o $(LIBOBJ)
 programs-test: all $(UNIT) $(PLATFORM) $(TOOLS) $(BENCH)
 
 check: build/.deps-check ## every test; ends with "N passed, N failed, N skipped"
-	@$(MAKE) --no-print-directory programs-test image-archive man
+	$(SUBMAKE) programs-test image-archive man
 	@tests/run --build $(B)
 
 check-quick: build/.deps-check ## lint, units and platform programs: no image, no daemons
-	@$(MAKE) --no-print-directory programs-test man
+	$(SUBMAKE) programs-test man
 	@tests/run --build $(B) --quick
 
 lint: build/.deps-check ## layers, sizes, formatting, words
 	@tests/run --only lint
 
 asan: build/.deps-check ## the quick tests under address and undefined-behaviour sanitizers
-	@$(MAKE) --no-print-directory FLAVOUR=asan programs-test
+	$(SUBMAKE) FLAVOUR=asan programs-test
 	@tests/run --build build/asan --quick --only unit,platform
 
 fuzz: build/.deps-check build/.deps-fuzz ## each fuzz target for FUZZ_SECONDS (60)
-	@$(MAKE) --no-print-directory FLAVOUR=fuzz CC=clang fuzz-run
+	$(SUBMAKE) FLAVOUR=fuzz CC=clang fuzz-run
 
 fuzz-run: $(FUZZ)
 	@tests/fuzz/run.sh $(B) $(or $(FUZZ_SECONDS),60)
 
 bench: build/.deps-check ## start cost next to unshare and bwrap; the gate's throughput
-	@$(MAKE) --no-print-directory programs-test image
+	$(SUBMAKE) programs-test image
 	@tests/bench/run.sh $(B)
 
 tidy: build/.deps-build build/.deps-tidy ## clang-tidy and cppcheck
-	@$(MAKE) --no-print-directory $(B)/gen/seccomp_filters.h
+	$(SUBMAKE) $(B)/gen/seccomp_filters.h
 	@tests/lint/tidy.sh $(B) $(SRC)
 
 format: ## clang-format in place
@@ -141,7 +142,7 @@ image: all image-archive ## make the proxy's image and import it for the calling
 	@packaging/import-image.sh build/bin/bottle build/image/egress-proxy-mitmproxy.oci.tar
 
 demo: build/.deps-build build/.deps-image build/.deps-demo ## show the main job
-	@$(MAKE) --no-print-directory image
+	$(SUBMAKE) image
 	@tests/demo/demo.sh build/bin/bottle
 
 deps: build/.deps-build build/.deps-image build/.deps-demo build/.deps-check ## install all of it now
@@ -154,9 +155,9 @@ build/.deps-%: packaging/deps/% packaging/deps.sh
 
 ## Installation.
 
-MAN   := $(patsubst man/%.scd,build/man/%,$(wildcard man/*.scd))
-SHARE := $(wildcard rootfs/mitmproxy/* rootfs/mitmproxy/egress_proxy/*.py Dockerfile.egress-proxy rootfs/build-image.sh)
-dest   = $(DESTDIR)$(PREFIX)
+MAN     := $(patsubst man/%.scd,build/man/%,$(wildcard man/*.scd))
+SHARE    = $(DESTDIR)$(PREFIX)/share
+INSTALL := install -D -m
 
 man: $(MAN) ## format the manual pages
 
@@ -165,27 +166,25 @@ build/man/%: man/%.scd
 	$(call say,MAN)
 	$(Q)SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-1700000000} scdoc <$< >$@
 
-# One line for each installed file: MODE SOURCE TARGET.
-define INSTALLED
-755 $(B)/bin/bottle bin/bottle
-$(foreach m,$(MAN),644 $(m) share/man/man$(patsubst .%,%,$(suffix $(m)))/$(notdir $(m))
-)644 completions/bottle.bash share/bash-completion/completions/bottle
-644 completions/_bottle share/zsh/site-functions/_bottle
-644 completions/bottle.fish share/fish/vendor_completions.d/bottle.fish
-644 packaging/apparmor/bottle share/bottle/apparmor/bottle
-$(foreach f,$(SHARE),$(if $(wildcard $(f)/*),,$(if $(filter %.sh %entrypoint,$(f)),755,644) $(f) share/bottle/$(f)
-))
-endef
-export INSTALLED
-
 install: all man ## install under DESTDIR and PREFIX (/usr/local)
-	@echo "$$INSTALLED" | while read -r mode source target; do \
-		[ -z "$$mode" ] || install -D -m "$$mode" "$$source" "$(dest)/$$target" || exit 1; done
+	$(INSTALL) 755 $(B)/bin/bottle $(DESTDIR)$(PREFIX)/bin/bottle
+	$(INSTALL) 644 -t $(SHARE)/man/man1 $(filter %.1,$(MAN))
+	$(INSTALL) 644 -t $(SHARE)/man/man5 $(filter %.5,$(MAN))
+	$(INSTALL) 644 completions/bottle.bash $(SHARE)/bash-completion/completions/bottle
+	$(INSTALL) 644 -t $(SHARE)/zsh/site-functions completions/_bottle
+	$(INSTALL) 644 -t $(SHARE)/fish/vendor_completions.d completions/bottle.fish
+	$(INSTALL) 644 -t $(SHARE)/bottle/apparmor packaging/apparmor/bottle
+	$(INSTALL) 755 -t $(SHARE)/bottle/rootfs rootfs/build-image.sh
+	$(INSTALL) 644 -t $(SHARE)/bottle Dockerfile.egress-proxy
+	$(INSTALL) 644 -t $(SHARE)/bottle/rootfs/mitmproxy $(addprefix rootfs/mitmproxy/,packages dpkg-trim.cfg)
+	$(INSTALL) 755 -t $(SHARE)/bottle/rootfs/mitmproxy $(addprefix rootfs/mitmproxy/,finish.sh entrypoint)
+	$(INSTALL) 644 -t $(SHARE)/bottle/rootfs/mitmproxy/egress_proxy $(wildcard rootfs/mitmproxy/egress_proxy/*.py)
 
 uninstall: ## remove what install put there
-	@echo "$$INSTALLED" | while read -r mode source target; do \
-		[ -z "$$mode" ] || rm -f "$(dest)/$$target" || exit 1; done
-	@rm -rf "$(dest)/share/bottle"
+	rm -f $(DESTDIR)$(PREFIX)/bin/bottle $(SHARE)/bash-completion/completions/bottle \
+		$(SHARE)/zsh/site-functions/_bottle $(SHARE)/fish/vendor_completions.d/bottle.fish \
+		$(foreach m,$(notdir $(MAN)),$(SHARE)/man/man$(patsubst .%,%,$(suffix $(m)))/$(m))
+	rm -rf $(SHARE)/bottle
 
 clean: ## remove build/
 	rm -rf build

@@ -10,7 +10,6 @@ shift
 flags="-std=c11 -D_GNU_SOURCE -I. -I$build/gen -I/usr/include/libnl3"
 status=0
 
-# shellcheck disable=SC2086
 printf '%s\n' "$@" | xargs -P "$(nproc)" -n 4 sh -c '
 	flags=$1; shift; clang-tidy --quiet "$@" -- $flags 2>/dev/null' tidy "$flags" || status=1
 # shellcheck disable=SC2086
