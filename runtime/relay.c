@@ -22,6 +22,12 @@
  * when the launcher closes the control socket. Of a file it keeps a read end of the agent's pipe as
  * well: FIONREAD then says what the agent left unread, and the offset goes back by as much, so that
  * `{ bottle run -- head -c 10; cat; } < file` behaves as if nothing had read ahead.
+ *
+ * What is unread is the agent's word. The pipe is its own: under the caller's uid it may chmod it, open
+ * it for writing and put bytes in. So that word decides only between no byte and all that this run
+ * forwarded, and the offset is set from where this run began, not from where it is: at worst the agent
+ * has read less, or more, than it made use of, as any program may that is given a file. Where someone
+ * else has moved the offset meanwhile it is theirs, and stays.
  */
 #include "runtime/relay.h"
 
@@ -65,6 +71,8 @@ struct copy {
 	enum fd_sort src, dst;
 	int stop_fd;   /* readable or closed: end; -1: none */
 	int unread_fd; /* a read end of the agent's stdin pipe, or -1; see above */
+	off_t start;   /* where unread_fd >= 0: the offset of src_fd before the first read, */
+	off_t taken;   /* and how much was read since */
 	size_t chunk;  /* bytes of one read */
 	char *buffer;
 	size_t at, len; /* what of it is not yet written */
@@ -179,6 +187,7 @@ static int copy_by_buffer(struct copy *copy)
 			return -errno;
 		copy->at = 0;
 		copy->len = n > 0 ? (size_t)n : 0;
+		copy->taken += n > 0 ? n : 0;
 		rc = flush_buffer(copy);
 		if (rc)
 			return rc;
@@ -205,19 +214,30 @@ static int copy_by_splice(struct copy *copy)
 	}
 }
 
-/* Sets a file's offset back by what the agent did not read. The agent must see the end of file
- * meanwhile, so the write end goes first. */
+/* How much of the file counts as read by the agent. */
+static off_t consumed(const struct copy *copy)
+{
+	off_t forwarded = copy->taken - (off_t)copy->len;
+	int unread = 0;
+
+	if (ioctl(copy->unread_fd, FIONREAD, &unread) < 0 || unread < 0)
+		return forwarded;
+	return unread < forwarded ? forwarded - unread : 0;
+}
+
+/* Sets a file's offset to what the agent did not read. The agent must see the end of file meanwhile,
+ * so the write end goes first. Between the look at the offset and the setting of it lies a moment that
+ * no lock can close; another reader of the same offset can have no order with us there anyway. */
 static void give_back(struct copy *copy)
 {
 	struct pollfd stop = { .fd = copy->stop_fd, .events = POLLIN };
-	int unread = 0;
 
 	if (copy->unread_fd < 0)
 		return;
 	fd_close(&copy->dst_fd);
 	(void)!wait_any(&stop, 1);
-	if (ioctl(copy->unread_fd, FIONREAD, &unread) == 0)
-		lseek(copy->src_fd, -((off_t)unread + (off_t)copy->len), SEEK_CUR);
+	if (copy->start >= 0 && lseek(copy->src_fd, 0, SEEK_CUR) == copy->start + copy->taken)
+		lseek(copy->src_fd, copy->start + consumed(copy), SEEK_SET);
 }
 
 /* Returns the exit status: 0, or an errno for relay_finish. */
@@ -261,6 +281,7 @@ static int prepare_copy(const struct relay_child *child, struct copy *copy, stru
 	copy->chunk = is_input && !is_packet_socket(callers_fd) ? INPUT_BYTES : BUFFER_BYTES;
 	if (is_input && copy->src == SORT_FILE) {
 		copy->unread_fd = child->pipe_fds[0];
+		copy->start = lseek(callers_fd, 0, SEEK_CUR);
 		if (fcntl(own_fd, F_SETFL, O_NONBLOCK) < 0)
 			return err_sys(err, errno, "fcntl");
 	}
@@ -310,8 +331,9 @@ void relay_init(struct relay *relay)
 }
 
 /* A datagram socket keeps its boundaries in a pipe in packet mode (pipe(2), O_DIRECT), up to 4096
- * bytes each. Mode 0666 lets the agent open /dev/stdout where its uid is not the caller's
- * (idmap: subid); the pipe has no name, so nobody else can. */
+ * bytes each. The mode lets the agent open /dev/stdin and /dev/stdout anew, in the direction that it
+ * holds, also where its uid is not the caller's (idmap: subid); the pipe has no name, so nobody else
+ * can. It is no barrier: an agent of the caller's uid may change it. */
 static int make_pipe(int stream, int ret_fds[static 2], struct err *err)
 {
 	int packets = is_packet_socket(stream) ? O_DIRECT : 0;
@@ -320,7 +342,7 @@ static int make_pipe(int stream, int ret_fds[static 2], struct err *err)
 		return err_sys(err, errno, "pipe for %s", stream_names[stream]);
 	if (stream != 0) /* refused past the user's budget: then the default must do */
 		(void)!fcntl(ret_fds[1], F_SETPIPE_SZ, OUTPUT_PIPE_BYTES);
-	(void)!fchmod(ret_fds[1], 0666);
+	(void)!fchmod(ret_fds[1], stream == 0 ? 0444 : 0222);
 	return 0;
 }
 

@@ -19,8 +19,10 @@
  * (FIONREAD), lseek, close, exit_group.
  *
  * Limits, by nature of a copy: stdin is read up to 128 KiB beyond what the agent reads. For a
- * regular file the offset is set back at the end to what was really read; for a pipe or socket what
- * was read ahead is gone, as with ssh(1): say </dev/null in a `while read` loop.
+ * regular file the offset is set back at the end to what the agent says it read, never to before this
+ * run; for a pipe or socket what was read ahead is gone, as with ssh(1): say </dev/null in a `while
+ * read` loop. Whoever reads on in the same file starts where the agent chose to stop: a script that
+ * bash reads from its stdin must say </dev/null, or `bash script` in place of `bash < script`.
  * A write error other than EPIPE (a full disk) reaches the agent as EPIPE, and the caller's user as
  * the sentence of relay_finish.
  */

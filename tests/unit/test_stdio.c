@@ -134,6 +134,75 @@ Test(stdio, what_was_read_ahead_of_a_file_is_given_back)
 	cr_assert_eq(in_child(reads_part_of_file, &large), 0);
 }
 
+enum { ATTACK_START = 1000, ATTACK_LEN = 4000, ATTACK_PUSHED = 60000 };
+
+/* Under the caller's uid the pipe is the agent's own: it reads all, opens it for writing and pushes
+ * bytes, so that more seems unread than was ever forwarded. */
+static int agent_pushes_into_its_stdin(void)
+{
+	static char bytes[ATTACK_PUSHED];
+	int fd;
+
+	for (size_t got = 0; got < ATTACK_LEN;) {
+		ssize_t n = read(0, bytes, ATTACK_LEN - got);
+
+		CHECK(n > 0);
+		got += (size_t)n;
+	}
+	CHECK(fchmod(0, 0666) == 0);
+	fd = open("/proc/self/fd/0", O_WRONLY | O_NONBLOCK);
+	CHECK(fd >= 0 && write(fd, bytes, sizeof(bytes)) == sizeof(bytes));
+	return 0;
+}
+
+static int pushes_back(void *arg)
+{
+	int fd = temp_file();
+	struct run run = { .fds = { fd, CLOSED, KEPT }, .agent = agent_pushes_into_its_stdin };
+
+	(void)arg;
+	CHECK(write_pattern(fd, ATTACK_START + ATTACK_LEN) == 0);
+	CHECK(lseek(fd, ATTACK_START, SEEK_SET) == ATTACK_START);
+	CHECK(run_whole(&run) == 0);
+	CHECK(lseek(fd, 0, SEEK_CUR) == ATTACK_START);
+	return 0;
+}
+
+Test(stdio, the_offset_never_goes_to_before_this_run)
+{
+	cr_assert_eq(in_child(pushes_back, NULL), 0);
+}
+
+enum { MOVED_TO = 100000 };
+static int shared_file = -1; /* for the hook below, in the forked child of the test */
+
+static void move_the_offset(struct relay *relay)
+{
+	(void)relay;
+	usleep(200000); /* the relay has read to the end */
+	lseek(shared_file, MOVED_TO, SEEK_SET);
+}
+
+static int shares_offset(void *arg)
+{
+	struct run run = { .fds = { CLOSED, CLOSED, KEPT },
+			   .agent = agent_reads_ten,
+			   .while_running = move_the_offset };
+
+	(void)arg;
+	run.fds[0] = temp_file();
+	CHECK(write_pattern(run.fds[0], ATTACK_LEN) == 0 && lseek(run.fds[0], 0, SEEK_SET) == 0);
+	shared_file = fcntl(run.fds[0], F_DUPFD_CLOEXEC, 3);
+	CHECK(run_whole(&run) == 0);
+	CHECK(lseek(shared_file, 0, SEEK_CUR) == MOVED_TO);
+	return 0;
+}
+
+Test(stdio, an_offset_that_another_process_moved_stays)
+{
+	cr_assert_eq(in_child(shares_offset, NULL), 0);
+}
+
 static int agent_sees_no_socket(void)
 {
 	struct sockaddr unspec = { .sa_family = AF_UNSPEC };
@@ -229,26 +298,31 @@ Test(stdio, closed_descriptors_become_null)
 	cr_assert_eq(in_child(all_closed, NULL), 0);
 }
 
-static int agent_opens_dev_stdout(void)
+static int agent_opens_its_streams_anew(void)
 {
-	cleanup_fd int fd = -1;
+	int in_fd, out_fd;
 
 	/* As another uid, as with `idmap: subid`. Root would pass anyway. */
 	if (geteuid() == 0)
 		CHECK(setresgid(65534, 65534, 65534) == 0 && setresuid(65533, 65533, 65533) == 0);
-	fd = open("/proc/self/fd/1", O_WRONLY);
-	CHECK(fd >= 0 && write(fd, "x", 1) == 1);
+	in_fd = open("/proc/self/fd/0", O_RDONLY);
+	out_fd = open("/proc/self/fd/1", O_WRONLY);
+	CHECK(in_fd >= 0 && out_fd >= 0 && write(out_fd, "x", 1) == 1);
+	CHECK(open("/proc/self/fd/0", O_WRONLY) < 0 && errno == EACCES);
+	CHECK(open("/proc/self/fd/0", O_RDWR) < 0 && errno == EACCES);
+	CHECK(open("/proc/self/fd/1", O_RDONLY) < 0 && errno == EACCES);
 	return 0;
 }
 
 static int writes_dev_stdout(void *arg)
 {
-	struct run run = { .fds = { CLOSED, *(int *)arg, KEPT }, .agent = agent_opens_dev_stdout };
+	struct run run = { .fds = { temp_file(), *(int *)arg, KEPT },
+			   .agent = agent_opens_its_streams_anew };
 
 	return run_whole(&run);
 }
 
-Test(stdio, dev_stdout_can_be_opened_by_another_uid)
+Test(stdio, streams_open_anew_in_their_own_direction_alone)
 {
 	cleanup_fd int fd = temp_file();
 
