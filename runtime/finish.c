@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -131,14 +130,14 @@ void finish_explain_exec(const struct session *s)
 /* What was not there at the start could not be made read-only; if it is there now, say so. */
 static void report_guarded(const struct plan *plan)
 {
-	for (size_t i = 0; i < plan->guarded.len; i++) {
-		struct stat st;
+	cleanup_with(strlist_clear) struct strlist made = { 0 };
 
-		if (plan->guarded.items[i][0] == '?' && lstat(plan->guarded.items[i] + 1, &st) == 0)
-			log_warning("%s was made inside the bottle; look at it before one of your "
-				    "tools obeys it",
-				    plan->guarded.items[i] + 1);
-	}
+	if (plan_guard_find_made(plan, &made) < 0)
+		log_warning("out of memory: not looked for what was made inside the bottle");
+	for (size_t i = 0; i < made.len; i++)
+		log_warning("%s was made inside the bottle; look at it before one of your tools "
+			    "obeys it",
+			    made.items[i]);
 }
 
 void finish_report(const struct session *s)

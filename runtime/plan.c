@@ -219,6 +219,7 @@ void plan_clear(struct plan *plan)
 	free(plan->home);
 	free(plan->work_folder);
 	strlist_clear(&plan->guarded);
+	strlist_clear(&plan->absent);
 	strlist_clear(&plan->masked);
 	strlist_clear(&plan->warnings);
 	*plan = (struct plan){ 0 };

@@ -73,12 +73,11 @@ struct plan {
 	struct buf extra_ca;	/* PEM text */
 	struct buf upstream_ca; /* PEM text */
 
-	char *home;	   /* the agent's, a fresh tmpfs */
-	char *work_folder; /* host path, bound at the same place */
-	struct strlist
-		guarded; /* paths of the work folder that are read-only, or absent and looked for
-	                         * at the end */
-	struct strlist masked; /* unix sockets hidden from the agent */
+	char *home;		/* the agent's, a fresh tmpfs */
+	char *work_folder;	/* host path, bound at the same place */
+	struct strlist guarded; /* read-only paths in folders that the agent writes */
+	struct strlist absent;	/* what would be guarded but is missing: looked for at the end */
+	struct strlist masked;	/* unix sockets hidden from the agent */
 	struct strlist warnings;
 	bool fail_on_denied, timings, quiet;
 };
@@ -99,6 +98,9 @@ void plan_clear(struct plan *plan);
 int plan_proxy(struct plan *plan, const struct plan_dirs *dirs, struct err *err) MUST_CHECK;
 int plan_agent(struct plan *plan, const struct run_options *options, const struct plan_dirs *dirs,
 	       struct err *err) MUST_CHECK;
+
+/* plan_guard.c: which of plan->absent are there now, or hidden by what the agent made above them. */
+int plan_guard_find_made(const struct plan *plan, struct strlist *ret_made) MUST_CHECK;
 
 /* Prints it for a person, or as one JSON object. */
 int plan_print(const struct plan *plan, bool as_json, FILE *out) MUST_CHECK;

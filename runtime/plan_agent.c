@@ -283,16 +283,32 @@ static int environment(struct plan *plan)
 	return 0;
 }
 
+/* Homes of the system's own users: a tmpfs there would hide what is shown. */
+static bool is_systems(const char *path)
+{
+	static const char *const folders[] = { "/usr", "/bin", "/sbin", "/lib", "/etc",
+					       "/opt", "/nix", "/proc", "/sys", "/dev" };
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
+		if (plan_path_is_below(path, folders[i]))
+			return true;
+	return strcmp(path, "/") == 0 || strcmp(path, "/run") == 0 ||
+	       plan_path_is_below(path, "/run/bottle");
+}
+
+/* Canonical, as the work folder is: inside there is no link from the one to the other. */
 static int find_home(struct plan *plan, struct err *err)
 {
 	const char *home = getenv("HOME");
 	const struct passwd *pw = home && home[0] == '/' ? NULL : getpwuid(plan->host.uid);
+	char real[PATH_MAX];
 
 	if (pw)
 		home = pw->pw_dir;
-	if (!home || home[0] != '/' || strcmp(home, "/") == 0)
-		home = "/home/agent";
-	plan->home = strdup(home);
+	if (!home || home[0] != '/' || plan_path_resolve(home, NULL, NULL, real) < 0 ||
+	    is_systems(real))
+		snprintf(real, sizeof(real), "/home/agent");
+	plan->home = strdup(real);
 	return plan->home ? 0 : err_sys(err, ENOMEM, "plan the agent");
 }
 
@@ -305,10 +321,12 @@ int plan_agent(struct plan *plan, const struct run_options *options, const struc
 			return err_sys(err, ENOMEM, "plan the agent");
 	if (add(plan, (struct mount_op){ .kind = MOUNT_ROOT_TMPFS, .bytes = 16 * 1024 * 1024 }) <
 		    0 ||
-	    system_folders(plan) < 0 || devices(plan) < 0 || proc(plan) < 0 || scratch(plan) < 0 ||
-	    own_files(plan) < 0 || root_secrets(plan) < 0)
+	    system_folders(plan) < 0 || devices(plan) < 0 || proc(plan) < 0 || scratch(plan) < 0)
 		return err_sys(err, ENOMEM, "plan the agent's files");
 	TRY(plan_agent_binds(plan, options->workdir, dirs, err));
+	/* After the binds, so that none of them lies over what bottle writes or masks. */
+	if (own_files(plan) < 0 || root_secrets(plan) < 0)
+		return err_sys(err, ENOMEM, "plan the agent's files");
 	plan->agent.workdir = strdup(plan->work_folder);
 	if (!plan->agent.workdir || environment(plan) < 0 ||
 	    add_at(plan, MOUNT_ROOT_READ_ONLY, 0, "/", NULL) < 0)

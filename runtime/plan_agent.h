@@ -4,14 +4,40 @@
 #define RUNTIME_PLAN_AGENT_H
 
 #include "runtime/plan.h"
+#include "runtime/plan_path.h"
+
+/* A file or folder of the host that is shown at its own place. */
+struct plan_bind {
+	char path[PATH_MAX]; /* canonical */
+	const char *what;    /* the option or key that named it, for messages */
+	bool writable, folder;
+};
+
+struct plan_binds {
+	struct plan_bind *items;
+	size_t len;
+};
 
 /* plan_binds.c: the work folder and the manifest's read_only and read_write paths, checked; what is
- * guarded in the work folder; sockets masked. Sets plan->work_folder. */
+ * guarded in them; sockets masked. Sets plan->work_folder. Comes after the folders of the system are on
+ * the list, and before what bottle itself lays over them. */
 int plan_agent_binds(struct plan *plan, const char *workdir_option, const struct plan_dirs *dirs,
 		     struct err *err) MUST_CHECK;
 
-/* plan_sockets.c: unix sockets below `folder` → *ret_paths. Bounded: *ret_complete tells whether all
- * of it was looked at. */
-int plan_find_sockets(const char *folder, struct strlist *ret_paths, bool *ret_complete) MUST_CHECK;
+/* plan_guard.c: what the caller's tools, or the next bottle, obey without being asked, and that lies
+ * where the agent writes: made read-only, or noted in plan->absent to be looked for at the end. */
+int plan_guard(struct plan *plan, const struct plan_binds *binds, struct err *err) MUST_CHECK;
+
+/* For plan_path_resolve: whether `folder` is the agent's to write; ctx is the struct plan_binds. */
+bool plan_binds_are_written(const void *ctx, const char *folder);
+
+/* plan_sockets.c: the sockets with a file that the kernel lists in this network namespace. */
+int plan_sockets_bound(struct strlist *ret_paths) MUST_CHECK;
+
+/* plan_sockets.c: socket files below `folder`, by a walk that is bounded: *ret_complete tells whether
+ * all of it was seen. -EACCES, with the sentence, where `writable` and a folder in it is closed to us
+ * though it is ours: the agent, who has our uid, could open it again. */
+int plan_sockets_walk(const char *folder, bool writable, struct strlist *ret_paths,
+		      bool *ret_complete, struct err *err) MUST_CHECK;
 
 #endif

@@ -2,231 +2,331 @@
  *
  * The host's folders that the manifest shows the agent: the work folder, read_only, read_write.
  * Runs in: launcher, before anything has changed.
+ *
+ * All names are made canonical before they are compared: what bottle keeps, and the caller's home, may
+ * be known under a name with a symbolic link in it (a home that was moved).
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/fd.h"
 #include "runtime/plan_agent.h"
 
-struct bind {
-	char path[PATH_MAX];
+/* The request for one bind, as messages name it. */
+struct request {
+	const char *what;
+	const char *name;
 	bool writable;
 };
 
-static bool is_below(const char *path, const char *folder)
+bool plan_binds_are_written(const void *ctx, const char *folder)
 {
-	size_t len = strlen(folder);
+	const struct plan_binds *binds = ctx;
 
-	return strncmp(path, folder, len) == 0 &&
-	       (path[len] == '\0' || path[len] == '/' || len == 1);
+	for (size_t i = 0; i < binds->len; i++)
+		if (binds->items[i].writable && binds->items[i].folder &&
+		    plan_path_is_below(folder, binds->items[i].path))
+			return true;
+	return false;
+}
+
+/* --- what may not be shown --------------------------------------------------------------------- */
+
+/* Bottle lays these itself: a bind over them would uncover what it masks there. */
+static int check_place(const char *path, const char *what, const struct plan *plan, struct err *err)
+{
+	static const char *const laid[] = { "/proc", "/sys", "/dev", "/run/bottle" };
+	const struct mount_list *list = &plan->agent.mounts;
+
+	if (strcmp(path, "/") == 0 || strcmp(path, "/run") == 0)
+		return err_set(err, EINVAL, "%s: is '%s'; name the project's own folder", what,
+			       path);
+	for (size_t i = 0; i < sizeof(laid) / sizeof(laid[0]); i++)
+		if (plan_path_is_below(path, laid[i]))
+			return err_set(err, EINVAL,
+				       "%s %s: lies in %s, which a bottle has of its own and never "
+				       "from the host",
+				       what, path, laid[i]);
+	for (size_t i = 0; i < list->len; i++)
+		if (list->ops[i].kind == MOUNT_BIND && strcmp(list->ops[i].at, path) == 0)
+			return err_set(err, EINVAL, "%s %s: is shown already; leave it out", what,
+				       path);
+	return 0;
+}
+
+static int check_home(const char *path, const char *what, const char *home, struct err *err)
+{
+	char real[PATH_MAX];
+
+	if (!home || home[0] != '/' || plan_path_resolve(home, NULL, NULL, real) < 0 ||
+	    strcmp(real, "/") == 0 || !plan_path_lies_in(real, path))
+		return 0;
+	return err_set(err, EINVAL,
+		       "%s %s: is or contains the home folder %s, and with it keys and shell "
+		       "startup files; name the project's own folder",
+		       what, path, home);
 }
 
 /* A folder that the agent writes must not hold what bottle trusts, nor lie in it. */
+static int check_kept(const char *path, const char *what, const char *kept, struct err *err)
+{
+	char real[PATH_MAX];
+	int rc = plan_path_resolve(kept, NULL, NULL, real);
+
+	if (rc < 0)
+		return err_sys(err, -rc, "%s", kept);
+	if (!plan_path_lies_in(real, path) && !plan_path_lies_in(path, real))
+		return 0;
+	return err_set(err, EINVAL,
+		       "%s %s: overlaps %s, where bottle keeps what the agent must not write", what,
+		       path, kept);
+}
+
+/* These very folders are many programs', whoever asks; what lies below them may be a project's. */
+static int check_not_common(const char *path, const char *what, struct err *err)
+{
+	static const char *const common[] = { "/bin",	"/boot",  "/etc",    "/home",  "/lib",
+					      "/lib32", "/lib64", "/libx32", "/media", "/mnt",
+					      "/opt",	"/root",  "/sbin",   "/srv",   "/tmp",
+					      "/usr",	"/var",	  "/var/tmp" };
+
+	for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
+		if (plan_path_is_same(path, common[i]))
+			return err_set(err, EINVAL,
+				       "%s: is '%s', which is not one project's; name the "
+				       "project's own folder",
+				       what, common[i]);
+	return 0;
+}
+
 static int check_writable(const char *path, const char *what, const struct plan *plan,
 			  const struct plan_dirs *dirs, struct err *err)
 {
 	const char *const kept[] = { dirs->data, dirs->state, dirs->runtime };
-	static const char *const kernel[] = { "/proc", "/sys", "/dev" };
+	const struct passwd *pw = getpwuid(geteuid());
 
-	if (strcmp(path, "/") == 0)
-		return err_set(err, EINVAL, "%s: is '/'; name the project's own folder", what);
-	if (is_below(plan->home, path))
-		return err_set(err, EINVAL,
-			       "%s %s: is or contains the home folder %s, and with it keys and "
-			       "shell startup files; name the project's own folder",
-			       what, path, plan->home);
+	TRY(check_home(path, what, plan->home, err));
+	TRY(check_home(path, what, getenv("HOME"), err));
+	TRY(check_home(path, what, pw ? pw->pw_dir : NULL, err));
+	TRY(check_not_common(path, what, err));
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		if (is_below(kept[i], path) || is_below(path, kept[i]))
-			return err_set(err, EINVAL,
-				       "%s %s: overlaps %s, where bottle keeps what the agent must "
-				       "not write",
-				       what, path, kept[i]);
-	for (size_t i = 0; i < sizeof(kernel) / sizeof(kernel[0]); i++)
-		if (is_below(path, kernel[i]))
-			return err_set(err, EINVAL, "%s %s: lies in %s, which is never shown", what,
-				       path, kernel[i]);
+		TRY(check_kept(path, what, kept[i], err));
 	return 0;
 }
 
-static int check_kind(const char *path, const char *what, struct err *err)
+static int check_kind(struct plan_bind *bind, struct err *err)
 {
+	const char *what = bind->what;
 	struct stat st;
 
-	if (stat(path, &st) < 0)
-		return err_sys(err, errno, "%s %s", what, path);
+	if (stat(bind->path, &st) < 0)
+		return err_sys(err, errno, "%s %s", what, bind->path);
 	if (S_ISSOCK(st.st_mode))
 		return err_set(err, EINVAL,
 			       "%s %s: is a unix socket, which would be a way out of the bottle",
-			       what, path);
+			       what, bind->path);
 	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
 		return err_set(err, EINVAL, "%s %s: is neither a folder nor a regular file", what,
-			       path);
+			       bind->path);
+	bind->folder = S_ISDIR(st.st_mode);
 	return 0;
 }
 
-static int find_work_folder(struct plan *plan, const char *option, const struct plan_dirs *dirs,
-			    struct err *err)
+/* --- the binds --------------------------------------------------------------------------------- */
+
+static int add(struct plan_binds *binds, const struct request *request, struct err *err)
+{
+	struct plan_bind *bind = &binds->items[binds->len];
+	int rc = plan_path_resolve(request->name, NULL, NULL, bind->path);
+
+	if (rc < 0)
+		return err_sys(err, -rc, "%s %s", request->what, request->name);
+	bind->writable = request->writable;
+	bind->what = request->what;
+	TRY(check_kind(bind, err));
+	binds->len++;
+	return 0;
+}
+
+static int add_work_folder(struct plan *plan, struct plan_binds *binds, const char *option,
+			   struct err *err)
 {
 	const char *named = option ? option : plan->manifest.agent.workdir;
-	const char *what = option ? "--workdir" : named ? "agent.workdir" : "the current folder";
-	struct stat st;
-
-	plan->work_folder = realpath(named ? named : ".", NULL);
-	if (!plan->work_folder)
-		return err_sys(err, errno, "%s %s", what, named ? named : ".");
-	if (stat(plan->work_folder, &st) < 0 || !S_ISDIR(st.st_mode))
-		return err_set(err, ENOTDIR, "%s %s: is not a folder", what, plan->work_folder);
-	return check_writable(plan->work_folder, what, plan, dirs, err);
-}
-
-/* A path that the agent may have written (below a writable bind) could be a symlink by now: such a
- * path is taken literally. Elsewhere the caller's own symlinks are followed. */
-static int add_path(struct plan *plan, struct bind *bind, const char *path, bool writable,
-		    const struct plan_dirs *dirs, struct err *err)
-{
-	const char *what = writable ? "agent.read_write" : "agent.read_only";
-	cleanup_free char *real = NULL;
-
-	if (path[0] != '/')
-		return err_set(err, EINVAL, "%s %s: must be an absolute path", what, path);
-	real = realpath(path, NULL);
-	if (!real)
-		return err_sys(err, errno, "%s %s", what, path);
-	if (is_below(path, plan->work_folder) && strcmp(real, path) != 0)
-		return err_set(err, ELOOP,
-			       "%s %s: a part of it in the work folder is a symbolic link; name "
-			       "the real path",
-			       what, path);
-	TRY(check_kind(real, what, err));
-	if (writable)
-		TRY(check_writable(real, what, plan, dirs, err));
-	snprintf(bind->path, sizeof(bind->path), "%s", real);
-	bind->writable = writable;
-	return 0;
-}
-
-static int by_depth(const void *a, const void *b)
-{
-	return strcmp(((const struct bind *)a)->path, ((const struct bind *)b)->path);
-}
-
-/* Sockets below a bind are a way out (a docker socket, an agent's socket): masked and told. */
-static int mask_sockets(struct plan *plan, const char *folder, struct err *err)
-{
-	struct strlist found = { 0 };
-	bool complete = true;
-	int rc = plan_find_sockets(folder, &found, &complete);
-
-	for (size_t i = 0; rc == 0 && i < found.len; i++) {
-		if (strlist_has(&plan->masked, found.items[i]))
-			continue;
-		rc = mount_list_add(&plan->agent.mounts, (struct mount_op){ .kind = MOUNT_MASK,
-									    .flags = MOUNT_OPTIONAL,
-									    .at = found.items[i] });
-		if (rc == 0)
-			rc = strlist_add(&plan->masked, found.items[i]);
-	}
-	strlist_clear(&found);
-	if (rc == 0 && !complete)
-		rc = plan_warn(
-			plan,
-			"%s: too large to be searched whole for unix sockets; those that this host "
-			"lists are masked, one made under a relative name could have been missed",
-			folder);
-	return rc < 0 ? err_sys(err, -rc, "look for sockets in %s", folder) : 0;
-}
-
-/* Executed or obeyed by the caller's own tools without being asked. `.git` is bound onto itself
- * first: a mount point cannot be renamed away, so the agent cannot put another `.git` there. */
-static int guard(struct plan *plan, struct err *err)
-{
-	static const struct {
-		const char *name;
-		bool writable;
-	} guarded[] = {
-		{ "bottle.yaml", false }, { ".envrc", false },	   { ".vscode", false },
-		{ ".git", true },	  { ".git/hooks", false }, { ".git/config", false }
+	const struct request request = {
+		.what = option	? "--workdir"
+			: named ? "agent.workdir"
+				: "the current folder",
+		.name = named ? named : ".",
+		.writable = true,
 	};
 
-	for (size_t i = 0; i < sizeof(guarded) / sizeof(guarded[0]); i++) {
-		cleanup_free char *path = str_printf("%s/%s", plan->work_folder, guarded[i].name);
-		cleanup_fd int fd = path ? fd_open_nosymlinks(AT_FDCWD, path, O_PATH | O_NOFOLLOW,
-							      0)
-					 : -1;
-		struct mount_op op = { .kind = MOUNT_ALIAS,
-				       .flags = MOUNT_NO_SYMLINKS |
-						(guarded[i].writable ? MOUNT_WRITABLE : 0),
-				       .at = path,
-				       .source = path };
-		int rc;
+	TRY(add(binds, &request, err));
+	if (!binds->items[0].folder)
+		return err_set(err, ENOTDIR, "%s %s: is not a folder", request.what,
+			       binds->items[0].path);
+	plan->work_folder = strdup(binds->items[0].path);
+	return plan->work_folder ? 0 : err_sys(err, ENOMEM, "plan the work folder");
+}
 
-		if (!path)
-			return err_sys(err, ENOMEM, "plan the work folder");
-		if (fd == -ELOOP)
-			rc = plan_warn(
-				plan,
-				"%s is or lies behind a symbolic link and is not made read-only",
-				path);
-		else if (fd < 0)
-			rc = guarded[i].writable ? 0 : strlist_addf(&plan->guarded, "?%s", path);
-		else
-			rc = mount_list_add(&plan->agent.mounts, op);
-		if (rc == 0 && fd >= 0 && !guarded[i].writable)
-			rc = strlist_add(&plan->guarded, path);
-		if (rc < 0)
-			return err_sys(err, -rc, "plan the work folder");
+static int add_list(struct plan_binds *binds, const struct strlist *names, bool writable,
+		    struct err *err)
+{
+	const char *what = writable ? "agent.read_write" : "agent.read_only";
+
+	for (size_t i = 0; i < names->len; i++) {
+		const struct request request = { what, names->items[i], writable };
+
+		if (request.name[0] != '/')
+			return err_set(err, EINVAL, "%s %s: must be an absolute path", what,
+				       request.name);
+		TRY(add(binds, &request, err));
 	}
 	return 0;
 }
 
-static int add_binds(struct plan *plan, struct bind *binds, size_t count, struct err *err)
+/* Below a writable bind an earlier run may have laid the link: such a path is taken literally.
+ * Elsewhere the caller's own links are followed. */
+static int check_links(const struct plan_binds *binds, const struct strlist *names,
+		       const char *what, struct err *err)
 {
-	qsort(binds, count, sizeof(*binds), by_depth);
-	for (size_t i = 0; i < count; i++) {
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < names->len; i++)
+		if (plan_path_resolve(names->items[i], plan_binds_are_written, binds, path) ==
+		    -EPERM)
+			return err_set(
+				err, ELOOP,
+				"%s %s: a part of it is a symbolic link in a folder that the "
+				"agent writes; name the real path",
+				what, names->items[i]);
+	return 0;
+}
+
+static int check_places(const struct plan *plan, const struct plan_binds *binds,
+			const struct plan_dirs *dirs, struct err *err)
+{
+	for (size_t i = 0; i < binds->len; i++) {
+		const struct plan_bind *bind = &binds->items[i];
+
+		TRY(check_place(bind->path, bind->what, plan, err));
+		if (bind->writable)
+			TRY(check_writable(bind->path, bind->what, plan, dirs, err));
+	}
+	return 0;
+}
+
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(((const struct plan_bind *)a)->path, ((const struct plan_bind *)b)->path);
+}
+
+/* A folder comes before what lies in it. */
+static int mount_binds(struct plan *plan, struct plan_binds *binds, struct err *err)
+{
+	qsort(binds->items, binds->len, sizeof(*binds->items), by_path);
+	for (size_t i = 0; i < binds->len; i++) {
+		struct plan_bind *bind = &binds->items[i];
 		struct mount_op op = { .kind = MOUNT_BIND,
 				       .flags = MOUNT_MAKE | MOUNT_NO_SYMLINKS |
-						(binds[i].writable ? MOUNT_WRITABLE : 0),
-				       .at = binds[i].path,
-				       .source = binds[i].path };
+						(bind->writable ? MOUNT_WRITABLE : 0),
+				       .at = bind->path,
+				       .source = bind->path };
 
-		if (i && strcmp(binds[i].path, binds[i - 1].path) == 0)
+		if (i && strcmp(bind->path, binds->items[i - 1].path) == 0)
 			return err_set(err, EINVAL,
 				       "%s is shown twice (work folder, read_only, read_write); "
 				       "name it once",
-				       binds[i].path);
+				       bind->path);
 		if (mount_list_add(&plan->agent.mounts, op) < 0 ||
-		    (binds[i].writable && strlist_add(&plan->agent.writable, binds[i].path) < 0))
+		    (bind->writable && strlist_add(&plan->agent.writable, bind->path) < 0))
 			return err_sys(err, ENOMEM, "plan the agent's files");
 	}
-	for (size_t i = 0; i < count; i++)
-		TRY(mask_sockets(plan, binds[i].path, err));
 	return 0;
+}
+
+/* --- sockets ----------------------------------------------------------------------------------- */
+
+static int mask(struct plan *plan, const struct strlist *sockets)
+{
+	for (size_t i = 0; i < sockets->len; i++) {
+		if (strlist_has(&plan->masked, sockets->items[i]))
+			continue;
+		TRY(mount_list_add(&plan->agent.mounts,
+				   (struct mount_op){ .kind = MOUNT_MASK,
+						      .flags = MOUNT_OPTIONAL,
+						      .at = sockets->items[i] }));
+		TRY(strlist_add(&plan->masked, sockets->items[i]));
+	}
+	return 0;
+}
+
+static int walk_for_sockets(struct plan *plan, const struct plan_binds *binds,
+			    struct strlist *sockets, struct err *err)
+{
+	for (size_t i = 0; i < binds->len; i++) {
+		const struct plan_bind *bind = &binds->items[i];
+		bool complete = true;
+
+		TRY(plan_sockets_walk(bind->path, bind->writable, sockets, &complete, err));
+		if (!complete &&
+		    plan_warn(plan,
+			      "%s: could not be searched whole for unix sockets; those that this "
+			      "host lists are masked, one made under a relative name could have "
+			      "been missed",
+			      bind->path) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static bool is_shown(const struct plan *plan, const char *path)
+{
+	const struct mount_list *list = &plan->agent.mounts;
+
+	for (size_t i = 0; i < list->len; i++)
+		if (list->ops[i].kind == MOUNT_BIND && plan_path_is_below(path, list->ops[i].at))
+			return true;
+	return false;
+}
+
+/* Sockets below a bind are a way out (a docker socket, an agent's socket): masked and told. The
+ * system's folders are too large to be walked, and what is bound there the kernel lists. */
+static int mask_sockets(struct plan *plan, const struct plan_binds *binds, struct err *err)
+{
+	cleanup_with(strlist_clear) struct strlist sockets = { 0 }, bound = { 0 };
+	int rc = plan_sockets_bound(&bound);
+
+	for (size_t i = 0; rc == 0 && i < bound.len; i++)
+		if (is_shown(plan, bound.items[i]))
+			rc = strlist_add(&sockets, bound.items[i]);
+	if (rc == 0)
+		rc = walk_for_sockets(plan, binds, &sockets, err);
+	if (rc == 0)
+		rc = mask(plan, &sockets);
+	return rc == -ENOMEM ? err_sys(err, ENOMEM, "look for sockets") : rc;
 }
 
 int plan_agent_binds(struct plan *plan, const char *workdir_option, const struct plan_dirs *dirs,
 		     struct err *err)
 {
 	const struct agent_config *agent = &plan->manifest.agent;
-	size_t count = 0;
-	cleanup_free struct bind *binds = calloc(1 + agent->read_only.len + agent->read_write.len,
-						 sizeof(*binds));
+	cleanup_free struct plan_bind *items = calloc(
+		1 + agent->read_only.len + agent->read_write.len, sizeof(*items));
+	struct plan_binds binds = { .items = items };
 
-	if (!binds)
+	if (!items)
 		return err_sys(err, ENOMEM, "plan the agent's files");
-	TRY(find_work_folder(plan, workdir_option, dirs, err));
-	snprintf(binds[0].path, sizeof(binds[0].path), "%s", plan->work_folder);
-	binds[count++].writable = true;
-	for (size_t i = 0; i < agent->read_only.len; i++)
-		TRY(add_path(plan, &binds[count++], agent->read_only.items[i], false, dirs, err));
-	for (size_t i = 0; i < agent->read_write.len; i++)
-		TRY(add_path(plan, &binds[count++], agent->read_write.items[i], true, dirs, err));
-	TRY(add_binds(plan, binds, count, err));
-	return guard(plan, err);
+	TRY(add_work_folder(plan, &binds, workdir_option, err));
+	TRY(add_list(&binds, &agent->read_write, true, err));
+	TRY(add_list(&binds, &agent->read_only, false, err));
+	TRY(check_links(&binds, &agent->read_write, "agent.read_write", err));
+	TRY(check_links(&binds, &agent->read_only, "agent.read_only", err));
+	TRY(check_places(plan, &binds, dirs, err));
+	TRY(mount_binds(plan, &binds, err));
+	TRY(mask_sockets(plan, &binds, err));
+	return plan_guard(plan, &binds, err);
 }
