@@ -8,6 +8,7 @@ users cannot read. The image store of each is kept too, so that only the first r
 """
 
 import contextlib
+import fcntl
 import glob
 import os
 import pwd
@@ -16,6 +17,7 @@ import subprocess
 import tempfile
 
 ARCHIVE = "build/image/egress-proxy-mitmproxy.oci.tar"
+LOCK = "/run/lock/bottle-test"  # one whole run by root at a time: it looks for what is left of the users
 USERS = {"tester": "bottle-test", "nosub": "bottle-test-nosub"}
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -40,8 +42,11 @@ class World:
         self.top = tempfile.mkdtemp(prefix="bottle-test.", dir="/var/tmp")
         os.chmod(self.top, 0o755)
         self.places = {}
+        self.lock = None
 
     def __enter__(self):
+        if self.is_root and not self.quick:
+            self._wait_for_turn()
         try:
             self._make_places()
         except BaseException:
@@ -55,6 +60,14 @@ class World:
         else:
             subprocess.run(["chmod", "-R", "u+rwX", self.top], stderr=subprocess.DEVNULL, check=False)
             shutil.rmtree(self.top, ignore_errors=True)
+
+    def _wait_for_turn(self):
+        self.lock = open(LOCK, "w", encoding="ascii")  # held until this process ends
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another run has the test users; waiting for it", flush=True)
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
 
     def programs(self, kind):
         sources = sorted(glob.glob(f"tests/{kind}/*.c"))
