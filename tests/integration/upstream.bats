@@ -9,7 +9,9 @@ load lib.bash
 setup_file() {
 	command -v squid >/dev/null || skip "squid-openssl is not installed"
 	mkdir -p "$world/squid"
-	make_ca ca && make_ca hop && make_ca stranger
+	make_ca ca
+	make_ca hop
+	make_ca stranger
 	make_cert good ca DNS:up.test
 	make_cert hop-tls hop IP:127.0.0.1
 	read -r tls plain bump tunnel over_tls dead < <(free_ports 6)

@@ -1,0 +1,192 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# `bottle run` in a script: exit statuses, stdin, stdout, stderr, signals, and what is left.
+
+load lib.bash
+
+setup() {
+	bottle_setup
+	use_tiny_image
+	routes <<<'    - {host: up.test, address: 127.0.0.1}'
+	OPTIONS=(-q)
+}
+
+# A number of seconds to sleep that nobody else sleeps, to find the sleeper by.
+nap() { echo "9$BATS_ROOT_PID$BATS_TEST_NUMBER"; }
+sleeps() { grep -zxqs -- "$(nap)" /proc/[0-9]*/cmdline; }
+does_not_sleep() { ! sleeps; }
+
+@test "the command's own status is bottle's" {
+	for code in 0 1 7 122 123 124 125 255; do
+		run --separate-stderr in_bottle sh -c "exit $code"
+		exits "$code"
+		[ -z "$output$stderr" ]
+	done
+}
+
+@test "a signal that ends the command is 128 + n" {
+	for sig in 9 11 15; do
+		run --separate-stderr in_bottle sh -c "kill -$sig \$\$; sleep 5"
+		exits $((128 + sig))
+	done
+}
+
+@test "127 where there is no such command, with the way to show it when the host has it" {
+	run -127 --separate-stderr in_bottle no-such-command
+	is ""
+	says "bottle: no-such-command: not found, neither inside nor on this host's PATH"
+	mkdir "$BATS_TEST_TMPDIR/bin"
+	printf '#!/bin/sh\necho it ran\n' >"$BATS_TEST_TMPDIR/bin/own-tool"
+	chmod 755 "$BATS_TEST_TMPDIR/bin/own-tool"
+	PATH=$PATH:$BATS_TEST_TMPDIR/bin
+	run -127 --separate-stderr in_bottle own-tool
+	says "own-tool: not found inside; on this host it is $BATS_TEST_TMPDIR/bin/own-tool. To show it: --read-only $BATS_TEST_TMPDIR/bin"
+	OPTIONS+=(--read-only "$BATS_TEST_TMPDIR/bin")
+	run --separate-stderr in_bottle own-tool
+	exits 0
+	is "it ran"
+}
+
+@test "127 for an interpreter that is not there, 126 for what cannot be executed" {
+	printf '#!/no/such/interpreter\n' >script
+	chmod 755 script
+	run -127 --separate-stderr in_bottle ./script
+	says "the interpreter that it names is not found inside"
+	run --separate-stderr in_bottle /etc/passwd
+	exits 126
+	says "/etc/passwd: cannot be executed inside: Permission denied"
+	run --separate-stderr in_bottle /
+	exits 126
+}
+
+@test "125 is bottle's own failure, one line, nothing started" {
+	for words in "--no-such-option -- true" "-f /nowhere.yaml -- touch started" "-f $manifest_file" \
+		"-f $manifest_file --workdir /nowhere -- touch started" "-f $manifest_file --idmap fourfold -- touch started"; do
+		# shellcheck disable=SC2086
+		run --separate-stderr "$bottle" run $words
+		exits 125
+		is ""
+		[[ $stderr == "bottle: "* ]]
+		[ "$(wc -l <<<"$stderr")" -eq 1 ]
+		[ ! -e started ]
+	done
+	run --separate-stderr "$bottle" rum
+	exits 125
+	says "did you mean 'run'"
+}
+
+@test "a gigabyte passes through stdin and stdout" {
+	run bash -c "head -c 1G /dev/zero | '$bottle' run -q -f '$manifest_file' -- cat | wc -c"
+	is 1073741824
+}
+
+@test "bytes are left as they are, from a file, from a pipe, to a file" {
+	head -c 3000000 /dev/urandom >data
+	in_bottle cat <data >out
+	cmp data out
+	# shellcheck disable=SC2002
+	cat data | in_bottle cat >out
+	cmp data out
+	in_bottle cat data >>out
+	[ "$(stat -c %s out)" -eq 6000000 ]
+	run --separate-stderr in_bottle sh -c 'echo out; echo err >&2'
+	is out
+	[ "$stderr" = err ]
+}
+
+@test "what the command did not read of a file is there for the next" {
+	seq 100000 >numbers
+	run bash -c "exec <numbers; '$bottle' run -q -f '$manifest_file' -- sh -c 'read a; read b; echo \$b'; read c; echo \$c"
+	is $'2\n3'
+}
+
+@test "2>&1 keeps the order" {
+	run bash -c "'$bottle' run -q -f '$manifest_file' -- sh -c 'i=0; while [ \$i -lt 500 ]; do
+		echo \$i; i=\$((i+1)); echo \$i >&2; i=\$((i+1)); done' 2>&1"
+	is "$(seq 0 499)"
+}
+
+@test "closed descriptors are empty, and no others are handed in" {
+	run --separate-stderr bash -c "'$bottle' run -q -f '$manifest_file' -- sh -c 'cat; echo \$?' <&-"
+	is 0
+	[ -z "$stderr" ]
+	in_bottle sh -c 'echo lost; echo lost >&2; cat; touch ran; exit 5' <&- >&- 2>&- || closed=$?
+	[ "$closed" -eq 5 ]
+	[ -e ran ]
+	# shellcheck disable=SC2094
+	run --separate-stderr in_bottle sh -c 'ls /proc/self/fd | tr "\n" " "' 7</etc/passwd 9<>rw </dev/null
+	is "0 1 2 3 "
+}
+
+@test "a reader that leaves ends a command that writes for ever" {
+	run timeout 20 bash -c "'$bottle' run -q -f '$manifest_file' -- yes | head -n 2; echo \${PIPESTATUS[0]}"
+	is $'y\ny\n141'
+}
+
+@test "TERM, INT, HUP, QUIT and USR1 reach the command, which answers as it likes" {
+	for sig in TERM INT HUP QUIT USR1; do
+		rm -f ready
+		env --default-signal=INT,QUIT "$bottle" run -q -f "$manifest_file" -- \
+			bash -c "trap 'echo got $sig; exit 42' $sig; touch ready; while :; do sleep 0.05; done" >out 3>&- &
+		pid=$!
+		wait_for test -e ready
+		kill "-$sig" $pid
+		status=0
+		wait $pid || status=$?
+		exits 42
+		[ "$(cat out)" = "got $sig" ]
+	done
+}
+
+@test "TERM ends a command that does nothing about it, and bottle says so by its status" {
+	"$bottle" run -q -f "$manifest_file" -- sh -c "touch ready; exec sleep $(nap)" 3>&- &
+	pid=$!
+	wait_for test -e ready
+	wait_for sleeps
+	kill -TERM $pid
+	status=0
+	wait $pid || status=$?
+	exits 143
+	does_not_sleep
+}
+
+@test "what the command left running ends with it" {
+	run --separate-stderr in_bottle sh -c "setsid sh -c 'trap \"\" TERM HUP INT; sleep $(nap); sleep 1' >/dev/null 2>&1 </dev/null &
+		until grep -zxqs $(nap) /proc/[0-9]*/cmdline; do sleep 0.02; done; echo it runs; exit 3"
+	exits 3
+	is "it runs"
+	does_not_sleep
+}
+
+@test "a child that keeps stdout open does not hold bottle up" {
+	run timeout 20 bash -c "'$bottle' run -q -f '$manifest_file' -- sh -c 'sleep $(nap) & exit 4' | cat; exit \${PIPESTATUS[0]}"
+	exits 4
+	does_not_sleep
+}
+
+@test "SIGKILL of the launcher ends everything inside" {
+	"$bottle" run -q -f "$manifest_file" -- sh -c "touch ready; exec sleep $(nap)" 3>&- &
+	pid=$!
+	wait_for test -e ready
+	wait_for sleeps
+	kill -KILL $pid
+	wait_for does_not_sleep
+	run ! pgrep -g $pid
+	run ! pgrep -P $pid
+	# The next run tidies what it left in the runtime folder.
+	run --separate-stderr in_bottle true
+	exits 0
+	[ -z "$(find "$XDG_STATE_HOME" "$XDG_RUNTIME_DIR" -path '*/.run/*' -print -quit)" ]
+}
+
+@test "two bottles at a time, of one folder, do not know of each other" {
+	in_bottle sh -c "touch ready; until [ -e done ]; do sleep 0.05; done; echo first" >first 3>&- &
+	pid=$!
+	wait_for test -e ready
+	run --separate-stderr "$bottle" run -q -f "$manifest_file" --name other -- sh -c 'ls /proc | grep -c "^[0-9]"; touch done'
+	exits 0
+	[ "$output" -lt 6 ]
+	wait $pid
+	[ "$(cat first)" = first ]
+}
