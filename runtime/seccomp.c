@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -87,7 +88,11 @@ static const struct attempt {
 	  ROLE(SECCOMP_GATE) | ROLE(SECCOMP_RESOLVER) | ROLE(SECCOMP_RELAY),
 	  EPERM,
 	  SYS_kill,
-	  { INT32_MAX, 0 } }, /* [ESRCH] */
+	  { INT32_MAX, 0 } },							   /* [ESRCH] */
+	{ "a set-user-ID bit", AGENTS, EPERM, SYS_fchmod, { -1, S_ISUID } },	   /* [EBADF] */
+	{ "a set-group-ID bit", AGENTS, EPERM, SYS_fchmodat, { -1, 0, S_ISGID } }, /* [EFAULT] */
+	{ "openat2", PROGRAMS, ENOSYS, SYS_openat2, { -1, 0, 0, 0 } },		   /* [EINVAL] */
+	{ "a limit of pid 1", AGENTS, EPERM, SYS_prlimit64, { 1, -1, 1, 0 } },	   /* [EFAULT] */
 	/* And what must still work: a bad descriptor is looked at, not refused unseen. */
 	{ "write", EVERYONE, EBADF, SYS_write, { -1, 0, 0 } },
 };

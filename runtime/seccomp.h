@@ -2,7 +2,7 @@
  *
  * System-call filters, one allowlist for each kind of process. The rules stand in seccomp_rules.h;
  * runtime/gen/seccomp_gen.c compiles them with libseccomp when bottle is built, so that at run time
- * there is nothing to compute: one seccomp(2) call, some 0.1 ms.
+ * there is nothing to compute: one seccomp(2) call of some tenths of a millisecond.
  *
  * Unknown calls get ENOSYS (so that libc and programs fall back as on an older kernel), known-bad
  * ones EPERM. Other ABIs of the machine (i386, x32) get ENOSYS for everything.

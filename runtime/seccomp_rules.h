@@ -14,8 +14,8 @@
  * low 32 bits (ioctl(fd, 1<<32 | TIOCSTI) is TIOCSTI, CVE-2019-7303), or compared so that stray high
  * bits are refused. Names stand in strings, parted
  * by blanks. A name that this architecture or this libseccomp does not know is passed over: the
- * call then has the default, ENOSYS. clone3's flags lie in memory that a filter cannot read: it
- * is ENOSYS, so that libc takes clone.
+ * call then has the default, ENOSYS. What clone3 and openat2 are asked for lies in memory that a
+ * filter cannot read: they are ENOSYS, so that libc and libraries take clone and openat.
  */
 #ifndef RUNTIME_SECCOMP_RULES_H
 #define RUNTIME_SECCOMP_RULES_H
@@ -31,7 +31,9 @@
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "runtime/seccomp_role.h"
 
@@ -64,7 +66,7 @@ static const char calls_write_files[] =
 	"chmod chown copy_file_range creat fallocate fchmod fchmodat fchown fchownat "
 	"fdatasync fgetxattr flistxattr flock fremovexattr fsetxattr fsync ftruncate "
 	"futimesat getxattr lchown lgetxattr link linkat listxattr llistxattr lremovexattr "
-	"lsetxattr mkdir mkdirat mknod mknodat openat2 removexattr rename renameat "
+	"lsetxattr mkdir mkdirat mknod mknodat removexattr rename renameat "
 	"renameat2 rmdir setxattr symlink symlinkat sync sync_file_range syncfs truncate "
 	"umask unlink unlinkat utime utimensat utimes ";
 
@@ -152,8 +154,7 @@ static const char known_bad[] =
 	"pidfd_send_signal process_madvise process_vm_readv process_vm_writev ptrace "
 	"rt_sigqueueinfo rt_tgsigqueueinfo setgid setgroups setregid setresgid setresuid "
 	"setreuid setuid tgkill tkill vfork "
-	/* files and sockets, for those that hold all that they need; openat2 is not here, since
-	 * libraries fall back from its ENOSYS to openat */
+	/* files and sockets, for those that hold all that they need; openat2 is not here, see above */
 	"accept accept4 bind chmod chown connect creat fchmod fchmodat fchown fchownat "
 	"lchown link linkat listen mkdir mkdirat mknod mknodat open openat rename "
 	"renameat renameat2 rmdir sendmmsg sendmsg socket socketpair symlink symlinkat "
@@ -214,6 +215,53 @@ static const struct arg_rule refuse_clone_namespaces[] = {
 	IF("clone", EPERM, ARG_BITS(0, CLONE_NEWUSER, CLONE_NEWUSER)),
 	IF("clone", EPERM, ARG_BITS(0, CLONE_NEWPID, CLONE_NEWPID)),
 	IF("clone", EPERM, ARG_BITS(0, CLONE_NEWNET, CLONE_NEWNET)),
+	RULES_END,
+};
+
+/* A program of the caller's with the set-user-ID bit, left in the work folder, would make any other
+ * user of the host the caller; with the set-group-ID bit, a member of the caller's groups. So neither
+ * bit can be set, on folders neither, since a mode says not what it is for; a folder inherits it as
+ * ever, the kernel doing it. mkdir takes neither bit. Newer libcs' fchmodat2 is ENOSYS, and they fall
+ * back. The mode of an open counts only where it makes a file. */
+#define MAKES_FILE    O_CREAT
+#define MAKES_UNNAMED (O_TMPFILE & ~O_DIRECTORY)
+#define NO_MODE_BIT(bit)                                                            \
+	IF("chmod", EPERM, ARG_BITS(1, (bit), (bit))),                              \
+		IF("fchmod", EPERM, ARG_BITS(1, (bit), (bit))),                     \
+		IF("fchmodat", EPERM, ARG_BITS(2, (bit), (bit))),                   \
+		IF("creat", EPERM, ARG_BITS(1, (bit), (bit))),                      \
+		IF("mknod", EPERM, ARG_BITS(1, (bit), (bit))),                      \
+		IF("mknodat", EPERM, ARG_BITS(2, (bit), (bit))),                    \
+		IF_BOTH("open", EPERM, ARG_BITS(1, MAKES_FILE, MAKES_FILE),         \
+			ARG_BITS(2, (bit), (bit))),                                 \
+		IF_BOTH("open", EPERM, ARG_BITS(1, MAKES_UNNAMED, MAKES_UNNAMED),   \
+			ARG_BITS(2, (bit), (bit))),                                 \
+		IF_BOTH("openat", EPERM, ARG_BITS(2, MAKES_FILE, MAKES_FILE),       \
+			ARG_BITS(3, (bit), (bit))),                                 \
+		IF_BOTH("openat", EPERM, ARG_BITS(2, MAKES_UNNAMED, MAKES_UNNAMED), \
+			ARG_BITS(3, (bit), (bit)))
+
+static const struct arg_rule refuse_identity_bits[] = {
+	NO_MODE_BIT(S_ISUID),
+	NO_MODE_BIT(S_ISGID),
+	RULES_END,
+};
+
+/* Under the caller's uid the agent's reaper, pid 1 there, is of the same user, and these calls ask for
+ * no more than that. Its memory and descriptors need PR_SET_DUMPABLE. By user they would reach it
+ * too. */
+enum { REAPER_PID = 1, IOPRIO_USER = 3 /* of <linux/ioprio.h> */ };
+#define NOT_THE_REAPER(call) IF(call, EPERM, ARG_EQ32(0, REAPER_PID))
+static const struct arg_rule refuse_the_reaper[] = {
+	NOT_THE_REAPER("sched_setaffinity"),
+	NOT_THE_REAPER("sched_setattr"),
+	NOT_THE_REAPER("sched_setparam"),
+	NOT_THE_REAPER("sched_setscheduler"),
+	IF_BOTH("prlimit64", EPERM, ARG_EQ32(0, REAPER_PID), ARG_NOT(2, 0)),
+	IF("setpriority", EPERM, ARG_EQ32(1, REAPER_PID)),
+	IF("setpriority", EPERM, ARG_EQ32(0, PRIO_USER)),
+	IF("ioprio_set", EPERM, ARG_EQ32(1, REAPER_PID)),
+	IF("ioprio_set", EPERM, ARG_EQ32(0, IOPRIO_USER)),
 	RULES_END,
 };
 
@@ -377,13 +425,14 @@ static const struct role_rules role_rules[] = {
 			   calls_processes, calls_developer },
 		.allow = { allow_personality },
 		.refuse = { refuse_terminal_input, refuse_clone_namespaces, refuse_sockets,
-			    refuse_netlink_but_routes },
+			    refuse_netlink_but_routes, refuse_identity_bits, refuse_the_reaper },
 	},
 	[SECCOMP_AGENT_USERNS] = {
 		.calls = { calls_basic, calls_read_files, calls_write_files, calls_sockets,
 			   calls_processes, calls_developer, calls_namespaces },
 		.allow = { allow_personality },
-		.refuse = { refuse_terminal_input, refuse_sockets, refuse_netlink_but_routes },
+		.refuse = { refuse_terminal_input, refuse_sockets, refuse_netlink_but_routes,
+			    refuse_identity_bits, refuse_the_reaper },
 	},
 	[SECCOMP_PROXY] = {
 		.calls = { calls_basic, calls_read_files, calls_write_files, calls_sockets,

@@ -23,6 +23,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -183,6 +184,68 @@ static const struct probe program_works[] = {
 	IS(kill, ESRCH, INT32_MAX, 0),
 };
 
+/* The bits that would make others of the host the caller, by every call that takes a mode; and the
+ * agent's reaper. Harmless without the filter: bad descriptors, bad pointers, bad priorities. */
+static const struct probe no_identity_bits[] = {
+	IS(chmod, EPERM, 0, 04755),
+	IS(chmod, EPERM, 0, 02755),
+	IS(chmod, EPERM, 0, HIGH | 04000),
+	IS(chmod, EFAULT, 0, 01777),
+	IS(fchmod, EPERM, -1, 04000),
+	IS(fchmod, EPERM, -1, 02000),
+	IS(fchmod, EPERM, -1, 06755),
+	IS(fchmod, EPERM, -1, 0104755), /* with the file's type, as st_mode has it */
+	IS(fchmod, EBADF, -1, 01777),
+	IS(fchmodat, EPERM, -1, 0, 04711),
+	IS(fchmodat, EPERM, -1, 0, 02711),
+	IS(fchmodat, EFAULT, -1, 0, 0711),
+	{ "fchmodat2", ENOSYS, 452, { -1, 0, 04711, 0 } },
+	IS(creat, EPERM, 0, 04755),
+	IS(creat, EPERM, 0, 02755),
+	IS(creat, EFAULT, 0, 0755),
+	IS(mknod, EPERM, 0, S_IFREG | 04755, 0),
+	IS(mknod, EPERM, 0, S_IFREG | 02755, 0),
+	IS(mknod, EFAULT, 0, S_IFREG | 0755, 0),
+	IS(mknodat, EPERM, -1, 0, S_IFREG | 04755, 0),
+	IS(mknodat, EPERM, -1, 0, S_IFREG | 02755, 0),
+	IS(mknodat, EFAULT, -1, 0, S_IFIFO | 0755, 0),
+	IS(open, EPERM, 0, O_CREAT | O_WRONLY, 04755),
+	IS(open, EPERM, 0, O_CREAT | O_EXCL | O_RDWR, 02755),
+	IS(open, EPERM, 0, O_TMPFILE | O_RDWR, 04755),
+	IS(open, EFAULT, 0, O_CREAT | O_WRONLY, 0755),
+	IS(open, EFAULT, 0, O_DIRECTORY, 06755), /* makes nothing: the mode is noise */
+	IS(openat, EPERM, -1, 0, O_CREAT | O_WRONLY, 04755),
+	IS(openat, EPERM, -1, 0, HIGH | O_CREAT, HIGH | 02755),
+	IS(openat, EPERM, -1, 0, O_TMPFILE | O_RDWR, 02755),
+	IS(openat, EFAULT, -1, 0, O_CREAT | O_WRONLY, 0755),
+	IS(openat, EFAULT, -1, 0, O_RDONLY, 06755),
+	IS(openat2, ENOSYS, -1, 0, 0, 0),
+	IS(mkdir, EFAULT, 0, 06755), /* the kernel takes neither bit here */
+};
+
+static const struct probe not_the_reaper[] = {
+	IS(prlimit64, EPERM, 1, RLIMIT_CPU, 1, 0),
+	IS(prlimit64, EPERM, HIGH | 1, RLIMIT_CPU, HIGH, 0),
+	IS(prlimit64, OK, 0, RLIMIT_CPU, 0, 0),
+	IS(prlimit64, EFAULT, 0, RLIMIT_CPU, 1, 0),
+	IS(sched_setscheduler, EPERM, 1, 0, 0),
+	IS(sched_setscheduler, EPERM, HIGH | 1, 0, 0),
+	IS(sched_setscheduler, EINVAL, 0, 0, 0),
+	IS(sched_setparam, EPERM, 1, 0),
+	IS(sched_setattr, EPERM, 1, 0, 0),
+	IS(sched_setaffinity, EPERM, 1, 0, 0),
+	IS(sched_setaffinity, EINVAL, 0, 0, 0),
+	IS(setpriority, EPERM, PRIO_PROCESS, 1, 19),
+	IS(setpriority, EPERM, PRIO_PGRP, 1, 19),
+	IS(setpriority, EPERM, PRIO_USER, 0, 0),
+	IS(setpriority, ESRCH, PRIO_PROCESS, INT32_MAX, 0),
+	IS(setpriority, OK, PRIO_PROCESS, 0, 0),
+	IS(ioprio_set, EPERM, 1, 1, 0),
+	IS(ioprio_set, EPERM, 2, 1, 0),
+	IS(ioprio_set, EPERM, 3, 0, 0),
+	IS(ioprio_set, ESRCH, 1, INT32_MAX, 0),
+};
+
 static int agent_child(void *arg)
 {
 	static const struct probe developer[] = {
@@ -201,7 +264,8 @@ static int agent_child(void *arg)
 
 	(void)arg;
 	return load(SECCOMP_AGENT) | PROBE(for_every_program) | PROBE(no_namespaces) |
-	       PROBE(program_works) | PROBE(developer);
+	       PROBE(program_works) | PROBE(developer) | PROBE(no_identity_bits) |
+	       PROBE(not_the_reaper);
 }
 
 Test(seccomp, agent)
@@ -221,7 +285,7 @@ static int agent_userns_child(void *arg)
 
 	(void)arg;
 	return load(SECCOMP_AGENT_USERNS) | PROBE(for_every_program) | PROBE(program_works) |
-	       PROBE(nested);
+	       PROBE(nested) | PROBE(no_identity_bits) | PROBE(not_the_reaper);
 }
 
 Test(seccomp, agent_with_namespaces)
