@@ -22,10 +22,13 @@ int ca_bundle_write(const char *host_bundle_path, const char *extra_pem, int out
  * all that Java need trust. */
 int ca_truststore_render(const char *cert_pem, struct buf *ret_p12, struct err *err) MUST_CHECK;
 
-/* A CA file named in a manifest: a regular file, readable PEM, every certificate a CA's, at least one
- * of them in its validity period (stores keep old roots), and no private key in it. -ENOENT, -EBADMSG
- * (no PEM), -EKEYEXPIRED, -EKEYREJECTED (not yet valid, not a CA, a private key) or what reading
- * gave. */
-int ca_file_check(const char *path, struct err *err) MUST_CHECK;
+/* PEM of authorities, `name` in the sentence: every certificate a CA's, at least one of them in its
+ * validity period (stores keep old roots), no private key in it, 1 MiB at most. -EBADMSG (no PEM),
+ * -EFBIG, -EKEYEXPIRED or -EKEYREJECTED (not yet valid, not a CA, a private key). */
+int ca_pem_check(const char *name, const char *pem, size_t len, struct err *err) MUST_CHECK;
+
+/* A CA file named in a manifest, which must be a regular one: read once, checked, appended to
+ * ret_pem as it is. -ENOENT, -EINVAL (a fifo, a folder), as above, or what reading gave. */
+int ca_file_read(const char *path, struct buf *ret_pem, struct err *err) MUST_CHECK;
 
 #endif

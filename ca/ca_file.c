@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The check of a CA file that a manifest names (ca_file_check in bundle.h).
+ * Reading and checking a CA file that a manifest names (ca_file_read and ca_pem_check in bundle.h).
  * Runs in: launcher, before anything starts. Holds nothing; a private key that was named by mistake
  * is found by its PEM label, never decoded, and wiped.
  *
  * The file may be anything: a fifo, a device, a gigabyte. It is opened without waiting, must be
- * regular, and its size is limited before it is parsed.
+ * regular, and its size is limited before it is parsed. It is read once: what was checked is what is used.
  *
  * Every certificate must be a CA's. Dates are judged for the file as a whole: a distribution's store
  * keeps roots that expired years ago, and verifiers pass over them, so a file is bad when none of its
@@ -128,9 +128,9 @@ static int next_cert(BIO *bio, struct entry *entry, struct err *err)
 		       entry->index + 1);
 }
 
-static int check_text(const char *path, const struct buf *text, struct err *err)
+static int check_text(const char *path, const char *pem, size_t len, struct err *err)
 {
-	cleanup_with(cleanup_bio) BIO *bio = BIO_new_mem_buf(text->data, (int)text->len);
+	cleanup_with(cleanup_bio) BIO *bio = BIO_new_mem_buf(pem, (int)len);
 	struct err first_dates = { 0 };
 	unsigned index = 0;
 	int dates_rc = 0;
@@ -176,20 +176,31 @@ static int read_regular(const char *path, struct buf *text, struct err *err)
 	return rc < 0 ? err_sys(err, -rc, "%s: cannot be read", path) : 0;
 }
 
-int ca_file_check(const char *path, struct err *err)
+int ca_pem_check(const char *name, const char *pem, size_t len, struct err *err)
 {
-	cleanup_with(cleanup_text) struct buf text = { 0 };
 	int rc;
 
 	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
-	TRY(read_regular(path, &text, err));
-	if (text.len == 0)
-		return err_set(err, EBADMSG, "%s: empty", path);
-	if (memmem(text.data, text.len, "PRIVATE KEY-----", strlen("PRIVATE KEY-----")))
+	if (len == 0)
+		return err_set(err, EBADMSG, "%s: empty", name);
+	if (len > FILE_MAX_BYTES)
+		return err_set(err, EFBIG, "%s: larger than %d bytes: not a CA file", name,
+			       FILE_MAX_BYTES);
+	if (memmem(pem, len, "PRIVATE KEY-----", strlen("PRIVATE KEY-----")))
 		return err_set(err, EKEYREJECTED,
 			       "%s: holds a private key; name a file with the certificate alone",
-			       path);
-	rc = check_text(path, &text, err);
+			       name);
+	rc = check_text(name, pem, len, err);
 	ERR_clear_error();
 	return rc;
+}
+
+int ca_file_read(const char *path, struct buf *ret_pem, struct err *err)
+{
+	cleanup_with(cleanup_text) struct buf text = { 0 };
+
+	TRY(read_regular(path, &text, err));
+	TRY(ca_pem_check(path, text.data, text.len, err));
+	buf_append(ret_pem, text.data, text.len);
+	return ret_pem->failed ? err_set(err, ENOMEM, "%s: out of memory", path) : 0;
 }

@@ -13,6 +13,7 @@
 #include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -21,13 +22,63 @@
 
 enum { MANIFEST_MAX_BYTES = 1024 * 1024 };
 
+/* A fifo would hold the run for ever, so nothing is waited for. */
+static int read_regular(int fd, const char *shown, struct buf *ret_text, struct err *err)
+{
+	struct stat st;
+	int rc;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, errno, "%s", shown);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, "%s: is not a regular file", shown);
+	rc = fd_read_all(fd, MANIFEST_MAX_BYTES, ret_text);
+	if (rc == -EFBIG)
+		return err_set(err, EFBIG, "%s: larger than %d bytes", shown, MANIFEST_MAX_BYTES);
+	return rc < 0 ? err_sys(err, -rc, "%s", shown) : 0;
+}
+
+/* The folder of `name`, by its real path and open, and the name in it. */
+static int open_folder_of(const char *name, char **ret_folder, const char **ret_base)
+{
+	const char *slash = strrchr(name, '/');
+	cleanup_free char *named = slash ? strndup(name, (size_t)(slash - name + 1)) : strdup(".");
+	cleanup_free char *real = named ? realpath(named, NULL) : NULL;
+	int fd;
+
+	if (!real)
+		return named ? -errno : -ENOMEM;
+	fd = fd_open_nosymlinks(AT_FDCWD, real, O_PATH | O_DIRECTORY, 0);
+	if (fd < 0)
+		return fd;
+	*ret_folder = take_ptr(real);
+	*ret_base = slash ? slash + 1 : name;
+	return fd;
+}
+
+/* A link would let who can turn it choose which accepted manifest counts, so there is none: the digest is
+ * kept for the folder's real path and the name in it. */
 int manifest_read_found(const char *name, char **ret_path, struct buf *ret_text, struct err *err)
 {
-	cleanup_free char *path = realpath(name, NULL);
+	cleanup_free char *folder = NULL;
+	cleanup_free char *path = NULL;
+	const char *base = NULL;
+	cleanup_fd int folder_fd = open_folder_of(name, &folder, &base);
+	cleanup_fd int fd = folder_fd < 0 ? folder_fd
+					  : fd_open_nosymlinks(folder_fd, base,
+							       O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 
+	if (fd == -ELOOP)
+		return err_set(err, ELOOP,
+			       "%s: is a symbolic link; a manifest that is found must be a file of "
+			       "its own (or name it with -f)",
+			       name);
+	if (fd < 0)
+		return err_sys(err, -fd, "%s", name);
+	path = str_printf("%s/%s", strcmp(folder, "/") == 0 ? "" : folder, base);
 	if (!path)
-		return err_sys(err, errno, "%s", name);
-	TRY(file_read(AT_FDCWD, path, MANIFEST_MAX_BYTES, ret_text, err));
+		return err_sys(err, ENOMEM, "%s", name);
+	TRY(read_regular(fd, path, ret_text, err));
 	*ret_path = take_ptr(path);
 	return 0;
 }
@@ -43,8 +94,16 @@ static int parse(struct manifest *m, const char *shown, const char *path, const 
 			      err);
 }
 
+/* In the caller's own configuration folder, where links are the caller's own. */
+static int read_own(const char *name, struct buf *ret_text, struct err *err)
+{
+	cleanup_fd int fd = open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+	return fd < 0 ? err_sys(err, errno, "%s", name) : read_regular(fd, name, ret_text, err);
+}
+
 /* `-f <(...)` names a pipe: it has no real path, and its relative paths start where the caller is. */
-static int load_named(struct manifest *m, const char *name, struct err *err)
+static int load_named(struct manifest *m, const char *name, bool may_be_pipe, struct err *err)
 {
 	cleanup_with(buf_clear) struct buf text = { 0 };
 	cleanup_free char *real = realpath(name, NULL);
@@ -53,7 +112,10 @@ static int load_named(struct manifest *m, const char *name, struct err *err)
 
 	if (!path)
 		return err_sys(err, ENOMEM, "%s", name);
-	TRY(file_read(AT_FDCWD, name, MANIFEST_MAX_BYTES, &text, err));
+	if (may_be_pipe)
+		TRY(file_read(AT_FDCWD, name, MANIFEST_MAX_BYTES, &text, err));
+	else
+		TRY(read_own(name, &text, err));
 	return parse(m, name, path, &text, err);
 }
 
@@ -83,17 +145,17 @@ int manifest_load(struct manifest *m, const char *named, bool no_file, const str
 	cleanup_free char *path = NULL;
 
 	if (named)
-		return load_named(m, named, err);
+		return load_named(m, named, true, err);
 	if (no_file)
 		return 0;
-	if (access("bottle.yaml", F_OK) == 0)
+	if (faccessat(AT_FDCWD, "bottle.yaml", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return load_found(m, state, err);
 	if (config && config[0] == '/')
 		path = str_printf("%s/bottle/bottle.yaml", config);
 	else
 		path = str_printf("%s/.config/bottle/bottle.yaml", home ? home : "");
 	if (path && access(path, F_OK) == 0)
-		return load_named(m, path, err);
+		return load_named(m, path, false, err);
 	return err_set(err, ENOENT,
 		       "no manifest: neither ./bottle.yaml nor %s is there; name one with -f, or "
 		       "give routes with --allow",

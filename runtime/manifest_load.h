@@ -11,7 +11,8 @@
 int manifest_load(struct manifest *m, const char *named, bool no_file, const struct state *state,
 		  struct err *err) MUST_CHECK;
 
-/* Opens ./bottle.yaml or the file named for `bottle trust`: its real path and its bytes. */
+/* Reads ./bottle.yaml or the file named for `bottle trust`, which must be a regular file and no symbolic
+ * link: its bytes, and the real path of its folder with its name. */
 int manifest_read_found(const char *name, char **ret_path, struct buf *ret_text,
 			struct err *err) MUST_CHECK;
 

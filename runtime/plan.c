@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "ca/bundle.h"
 
 int plan_warn(struct plan *plan, const char *fmt, ...)
 {
@@ -27,6 +26,13 @@ int plan_warn(struct plan *plan, const char *fmt, ...)
 	return rc;
 }
 
+/* Folders beside the bottles' own: `trust` in the state folder, `images` in the data folder, which may be
+ * the same one. (A name has no dot, so those that begin with one need no line here.) */
+static bool is_taken(const char *name)
+{
+	return strcmp(name, "trust") == 0 || strcmp(name, "images") == 0;
+}
+
 /* The manifest's name, else one made of the work folder's: a log under a name that says whose. */
 static int choose_name(struct plan *plan, const struct run_options *options, const char *folder,
 		       struct err *err)
@@ -42,8 +48,13 @@ static int choose_name(struct plan *plan, const struct run_options *options, con
 		    strspn(given, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(given))
 			return err_set(err, EINVAL, "--name %s: a name is [a-z0-9][a-z0-9-]{0,40}",
 				       given);
+		if (is_taken(given))
+			return err_set(err, EINVAL,
+				       "--name %s: bottle keeps something else under that name; "
+				       "choose another",
+				       given);
 		plan->name = strdup(given);
-		return plan->name ? 0 : -ENOMEM;
+		return plan->name ? 0 : err_sys(err, ENOMEM, "make the plan");
 	}
 	for (const char *c = base ? base + 1 : folder; *c && len + 1 < sizeof(name); c++) {
 		char lower = (char)tolower((unsigned char)*c);
@@ -55,8 +66,8 @@ static int choose_name(struct plan *plan, const struct run_options *options, con
 	}
 	if (len)
 		name[len] = '\0';
-	plan->name = strdup(name);
-	return plan->name ? 0 : -ENOMEM;
+	plan->name = str_printf("%s%s", is_taken(name) ? "bottle-" : "", name);
+	return plan->name ? 0 : err_sys(err, ENOMEM, "make the plan");
 }
 
 static bool is_reserved(const char *name, size_t len)
@@ -177,7 +188,7 @@ int plan_make(struct plan *plan, struct manifest *manifest, const struct run_opt
 	plan->ca_key = options->ca_rsa ? CA_KEY_RSA2048 : CA_KEY_P256;
 	TRY(state_run_id(plan->run_id, err));
 	TRY(apply_options(plan, options, err));
-	TRY(manifest_check(&plan->manifest, ca_file_check, err));
+	TRY(manifest_check(&plan->manifest, NULL, err));
 	TRY(host_probe(&plan->host, err));
 	TRY(plan_proxy(plan, dirs, err));
 	TRY(choose_idmap(plan, err));

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/fd.h"
+#include "ca/bundle.h"
 #include "config/routes.h"
 #include "runtime/plan.h"
 
@@ -20,7 +20,6 @@
 #define CONTRACT_UPSTREAM_CA CONTRACT_HOME "/.mitmproxy/pipelock-ca.pem"
 
 enum {
-	CA_FILE_MAX_BYTES = 4 * 1024 * 1024,
 	SCRATCH_BYTES = 64 * 1024 * 1024,
 	SMALL_BYTES = 65536,
 	DEVICE = MOUNT_DEVICE | MOUNT_MAKE,
@@ -83,16 +82,20 @@ static int collect_targets(struct plan *plan)
 	return collect_ports(plan);
 }
 
+/* Each is read once: what is checked here is what the proxy will trust. */
 static int read_ca_files(struct plan *plan, struct err *err)
 {
 	const struct manifest *m = &plan->manifest;
+	int rc = 0;
 
 	if (m->upstream.ca_path)
-		TRY(file_read(AT_FDCWD, m->upstream.ca_path, CA_FILE_MAX_BYTES, &plan->upstream_ca,
-			      err));
+		rc = ca_file_read(m->upstream.ca_path, &plan->upstream_ca, err);
+	if (rc < 0)
+		return err_context(err, rc, "%s: egress.upstream_proxy.ca", m->upstream.where);
 	for (size_t i = 0; i < m->extra_ca.len; i++) {
-		TRY(file_read(AT_FDCWD, m->extra_ca.items[i], CA_FILE_MAX_BYTES, &plan->extra_ca,
-			      err));
+		rc = ca_file_read(m->extra_ca.items[i], &plan->extra_ca, err);
+		if (rc < 0)
+			return err_context(err, rc, "%s: egress.extra_ca[%zu]", m->path, i);
 		buf_puts(&plan->extra_ca, "\n");
 	}
 	return plan->extra_ca.failed ? err_sys(err, ENOMEM, "read the extra CAs") : 0;
@@ -222,10 +225,10 @@ int plan_proxy(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
 {
 	const char *name = plan->manifest.proxy_image ? plan->manifest.proxy_image : "mitmproxy";
 
+	TRY(read_ca_files(plan, err));
 	TRY(image_find(dirs->data, name, &plan->image, err));
 	TRY(routes_token_slots(&plan->manifest, &plan->token_refs));
 	TRY(routes_render(&plan->manifest, &plan->routes_yaml, err));
-	TRY(read_ca_files(plan, err));
 	for (size_t i = 0; i < plan->image.argv.len; i++)
 		if (strlist_add(&plan->proxy.argv, plan->image.argv.items[i]) < 0)
 			return err_sys(err, ENOMEM, "plan the proxy");

@@ -218,13 +218,16 @@ Test(ca_truststore, refuses_what_is_no_pem)
 static void expect(const char *path, int code, const char *words)
 {
 	struct err err = { 0 };
-	int rc = ca_file_check(path, &err);
+	struct buf pem = { 0 };
+	int rc = ca_file_read(path, &pem, &err);
 
 	cr_assert_eq(rc, code, "%d instead of %d: %s", rc, code, err.text);
 	if (code) {
 		cr_assert(str_starts(err.text, path), "names the file: %s", err.text);
 		cr_assert_not_null(strstr(err.text, words), "%s", err.text);
 	}
+	cr_assert_eq(pem.len > 0, code == 0, "nothing of a file that was refused is handed out");
+	buf_clear(&pem);
 }
 
 static void expect_text(const char *text, size_t len, int code, const char *words)
