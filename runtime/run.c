@@ -101,7 +101,7 @@ static int confine_relay(struct err *err)
 	return seccomp_prove(SECCOMP_RELAY, err);
 }
 
-/* Relays, gate, init: all forks of a launcher that has no key yet. */
+/* Relays, init, gate: all forks of a launcher that has no key yet. */
 static int fork_processes(struct run *run, struct err *err)
 {
 	struct session *s = &run->session;
@@ -110,9 +110,9 @@ static int fork_processes(struct run *run, struct err *err)
 	TRY(stdio_inspect(&s->stdio, err));
 	TRY(relay_start(&s->stdio, confine_relay, &s->relay, err));
 	TRY(tty_start(&s->stdio, confine_relay, &s->tty, err));
-	TRY(session_start_gate(s, err));
 	TRY(limits_cgroup_create(&s->plan->limits, s->plan->run_id, &run->cgroup_fd, err));
-	TRY(session_start_init(s, err));
+	TRY(session_start_init(s, err)); /* first: everything waits for its namespaces */
+	TRY(session_start_gate(s, err));
 	return stdio_release(err);
 }
 
