@@ -196,3 +196,129 @@ Test(plan_binds, a_parent_is_bound_before_its_child)
 	child = (size_t)(op_at(below("home/work/sub"), MOUNT_BIND) - plan.agent.mounts.ops);
 	cr_assert_lt(parent, child);
 }
+
+/* --- names with links, and folders that are nobody's own --- */
+
+Test(plan_binds, home_behind_a_link_is_no_work_folder)
+{
+	cr_assert_eq(symlink("home", below("moved")), 0);
+	free(plan.home);
+	plan.home = strdup(below("moved"));
+	assert_refused(below("home"), "home folder");
+}
+
+Test(plan_binds, the_environments_home_with_two_slashes_is_no_work_folder)
+{
+	char doubled[200];
+
+	cr_assert_eq(mkdir(below("other"), 0755), 0);
+	snprintf(doubled, sizeof(doubled), "/%s", below("other"));
+	setenv("HOME", doubled, 1);
+	assert_refused(below("other"), "home folder");
+}
+
+Test(plan_binds, a_kept_folder_behind_a_link_that_is_not_there_yet_is_no_work_folder)
+{
+	cr_assert_eq(symlink("data", below("link")), 0);
+	snprintf(paths[0], sizeof(paths[0]), "%s/link/not/yet", base);
+	assert_refused(below("data"), "what the agent must not write");
+}
+
+Test(plan_binds, the_systems_folders_are_no_work_folders_for_anyone)
+{
+	static const char *const common[] = { "/bin",  "/boot",	 "/dev",  "/etc",    "/home",
+					      "/lib",  "/media", "/mnt",  "/opt",    "/proc",
+					      "/root", "/run",	 "/sbin", "/srv",    "/sys",
+					      "/tmp",  "/usr",	 "/var",  "/var/tmp" };
+
+	free(plan.home);
+	plan.home = strdup("/nowhere");
+	for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
+		if (access(common[i], F_OK) == 0)
+			cr_assert_lt(plan_agent_binds(&plan, common[i], &dirs, &err), 0, "%s",
+				     common[i]);
+}
+
+Test(plan_binds, what_a_bottle_lays_itself_is_not_shown_from_the_host)
+{
+	static const char *const laid[] = { "/", "/proc", "/proc/sys", "/sys", "/dev/shm", "/run" };
+
+	for (size_t i = 0; i < sizeof(laid) / sizeof(laid[0]); i++) {
+		cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, laid[i]), 0);
+		cr_assert_lt(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s",
+			     laid[i]);
+		strlist_clear(&plan.manifest.agent.read_only);
+		free(plan.work_folder);
+		plan.work_folder = NULL;
+	}
+}
+
+Test(plan_binds, what_is_shown_already_is_told)
+{
+	cr_assert_eq(mount_list_add(&plan.agent.mounts, (struct mount_op){ .kind = MOUNT_BIND,
+									   .at = "/usr",
+									   .source = "/usr" }),
+		     0);
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, "/usr"), 0);
+	assert_refused(below("home/work"), "is shown already");
+}
+
+/* --- sockets --- */
+
+Test(plan_binds, a_listed_socket_below_a_folder_of_the_system_is_masked)
+{
+	int fd;
+
+	cr_assert_eq(mkdir(below("opt"), 0755), 0);
+	fd = listen_at(below("opt/s"));
+	cr_assert_eq(
+		mount_list_add(&plan.agent.mounts, (struct mount_op){ .kind = MOUNT_BIND,
+								      .at = below("opt"),
+								      .source = below("opt") }),
+		0);
+	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
+	cr_assert_not_null(op_at(below("opt/s"), MOUNT_MASK));
+	close(fd);
+}
+
+Test(plan_binds, a_listed_socket_is_known_by_its_real_name)
+{
+	int fd;
+
+	cr_assert_eq(symlink("home/work", below("link")), 0);
+	fd = listen_at(below("link/s"));
+	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
+	cr_assert_not_null(op_at(below("home/work/s"), MOUNT_MASK));
+	close(fd);
+}
+
+Test(plan_binds, a_closed_folder_of_ones_own_is_refused)
+{
+	int fd;
+
+	if (geteuid() == 0)
+		cr_skip_test("no folder is closed to root");
+	cr_assert_eq(chmod(below("home/work/sub"), 0), 0);
+	assert_refused(below("home/work"), "chmod u+rwx");
+	chmod(below("home/work/sub"), 0755);
+	/* Readable but not to be entered: the entries are known, what they are is not. */
+	cr_assert_eq(mkdir(below("home/work/sub/deep"), 0755), 0);
+	fd = listen_at(below("home/work/sub/deep/s"));
+	cr_assert_eq(chmod(below("home/work/sub"), 0444), 0);
+	free(plan.work_folder);
+	plan.work_folder = NULL;
+	mount_list_clear(&plan.agent.mounts);
+	assert_refused(below("home/work"), "chmod u+rwx");
+	chmod(below("home/work/sub"), 0755);
+	close(fd);
+}
+
+Test(plan_binds, a_closed_folder_that_is_shown_read_only_stays_closed)
+{
+	if (geteuid() == 0)
+		cr_skip_test("no folder is closed to root");
+	cr_assert_eq(mkdir(below("ro"), 0755), 0);
+	cr_assert_eq(mkdir(below("ro/closed"), 0), 0);
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("ro")), 0);
+	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
+}
