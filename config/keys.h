@@ -79,15 +79,16 @@ KEY(manifest, idmap, "idmap", idmap, 0, 0, "auto", \
     "single maps the caller's id alone, subid also those that /etc/subuid gives.") \
 KEY(manifest, limits.memory_bytes, "limits.memory", size, 16ULL << 20, 16ULL << 40, "no limit", \
     "Memory of the agent and its children together.") \
-KEY(manifest, limits.pids, "limits.pids", count, 8, 4194304, "no limit", \
+KEY(manifest, limits.pids, "limits.pids", count, 8, 4194304, "4096", \
     "Processes and threads of the agent and its children together.") \
 KEY(manifest, limits.cpu_milli, "limits.cpu", cpu, 10, 1024000, "no limit", \
     "Cores that the agent and its children may use together.") \
-KEY(manifest, limits.open_files, "limits.open_files", count, 64, 1048576, "the caller's limit", \
-    "Descriptors that each process may have open.") \
+KEY(manifest, limits.open_files, "limits.open_files", count, 64, 1048576, \
+    "the caller's soft limit, up to half of the hard one", \
+    "Descriptors that each process may have open; at most half of the caller's hard limit.") \
 KEY(manifest, limits.tmp_bytes, "limits.tmp", size, 1ULL << 20, 16ULL << 40, \
-    "half of the memory", \
-    "Size of each of the agent's own tmpfs folders.")
+    "an eighth of the memory, at most 2G", \
+    "Size of each of the agent's own folders in memory: /tmp, /var/tmp, $HOME and the like.")
 /* clang-format on */
 
 extern const struct schema_key manifest_keys[];

@@ -64,7 +64,7 @@ struct agent_config {
 enum idmap_mode { IDMAP_AUTO, IDMAP_SINGLE, IDMAP_SUBID };
 
 struct limits {
-	uint64_t memory_bytes; /* 0: no limit, here and below */
+	uint64_t memory_bytes; /* 0: no limit or, for pids and tmp_bytes, the plan's default */
 	uint64_t pids;
 	uint64_t cpu_milli; /* thousandths of a core */
 	uint64_t open_files;

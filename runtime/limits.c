@@ -3,7 +3,7 @@
  * What holds each limit, and the rlimits; see limits.h. The cgroup is in limits_cgroup.c.
  *
  * Runs in: launcher (the plan), the child that becomes the program (limits_apply_self).
- * Power: none; a limit is only ever lowered.
+ * Power: none; a hard limit is only ever lowered.
  *
  * RLIMIT_NPROC inside a user namespace. Since Linux 5.14 it is counted for each pair of user namespace
  * and uid, and in every namespace above against the limit that held when the namespace below was
@@ -14,13 +14,38 @@
  * RLIMIT_DATA rather than RLIMIT_AS for memory: V8, the JVM, Go and sanitizers reserve address
  * space by the gigabyte without using it, and RLIMIT_AS counts reservations; RLIMIT_DATA counts
  * private writable mappings only (since Linux 4.7). Either holds for each process alone.
+ *
+ * RLIMIT_NOFILE and descriptors in flight. The kernel counts what is in flight over unix sockets for
+ * each user of the host, and refuses to send (ETOOMANYREFS) where that exceeds the sender's own soft
+ * limit (unix(7)). An agent under the caller's uid shares the count with the launcher and gate of every
+ * other bottle of the caller. So it gets half of the hard limit, and they raise theirs to the whole of
+ * it: it cannot put as many in flight as would stop them. One message carries 253, so below 1024 half
+ * would be no margin, and too few for the start of the agent besides: there it gets all.
+ *
+ * The defaults. Without any a plain program fills the host's memory: what lies in a tmpfs is nobody's,
+ * and killing processes does not free it. The agent has six that it can fill; an eighth of the memory
+ * for each leaves the host a quarter. Their sum with the processes' own memory is held only by a
+ * memory cgroup. A default for processes is always an rlimit's: a cgroup costs some milliseconds of
+ * each start.
  */
 #include "runtime/limits.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+#define DEFAULT_TMP_MAX_BYTES (UINT64_C(2) << 30)
+enum {
+	DEFAULT_TMP_MEMORY_PART = 8,
+	DEFAULT_PIDS = 4096,
+	AGENT_FILES_PART = 2,
+	SHARED_FILES_MIN = 1024
+};
 
 void limits_plan_clear(struct limits_plan *plan)
 {
@@ -39,14 +64,6 @@ static int warn_memory(struct limits_plan *plan)
 		"-p Delegate=yes` to get one");
 }
 
-static int warn_pids(struct limits_plan *plan)
-{
-	if (!plan->limits.pids || (plan->by_cgroup & LIMITS_PIDS))
-		return 0;
-	plan->pids_by_rlimit = true;
-	return 0;
-}
-
 static int warn_cpu(struct limits_plan *plan)
 {
 	if (!plan->limits.cpu_milli || (plan->by_cgroup & LIMITS_CPU))
@@ -56,10 +73,39 @@ static int warn_cpu(struct limits_plan *plan)
 			    "administrator adds `Delegate=cpu` to user@.service");
 }
 
+static uint64_t default_tmp_bytes(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+	uint64_t part = (uint64_t)pages * (uint64_t)page_bytes / DEFAULT_TMP_MEMORY_PART;
+
+	return pages > 0 && page_bytes > 0 ? MIN(part, DEFAULT_TMP_MAX_BYTES)
+					   : DEFAULT_TMP_MAX_BYTES;
+}
+
+/* What the agent may open: asked for or not, at most its part of the hard limit. */
+static int plan_files(struct limits_plan *plan, struct err *err)
+{
+	const uint64_t wanted = plan->limits.open_files;
+	struct rlimit own;
+	uint64_t most;
+
+	if (getrlimit(RLIMIT_NOFILE, &own) < 0)
+		return err_sys(err, errno, "cannot read the limit RLIMIT_NOFILE");
+	most = own.rlim_max < SHARED_FILES_MIN ? own.rlim_max : own.rlim_max / AGENT_FILES_PART;
+	plan->files_hard = wanted ? MIN(wanted, most) : most;
+	plan->files_soft = wanted ? plan->files_hard : MIN(own.rlim_cur, most);
+	if (wanted > most && strlist_addf(&plan->warnings,
+					  "limits.open_files is %llu, not %llu: the agent gets at "
+					  "most half of your own hard limit (`ulimit -Hn`)",
+					  (unsigned long long)most, (unsigned long long)wanted) < 0)
+		return err_set(err, ENOMEM, "out of memory");
+	return 0;
+}
+
 int limits_plan(const struct limits *limits, const struct limits_cgroup *cgroup,
 		struct limits_plan *ret_plan, struct err *err)
 {
-	struct limits_plan plan = { .limits = *limits };
+	cleanup_with(limits_plan_clear) struct limits_plan plan = { .limits = *limits };
 	unsigned wanted = (limits->memory_bytes ? LIMITS_MEMORY : 0) |
 			  (limits->pids ? LIMITS_PIDS : 0) | (limits->cpu_milli ? LIMITS_CPU : 0);
 
@@ -67,34 +113,50 @@ int limits_plan(const struct limits *limits, const struct limits_cgroup *cgroup,
 		plan.cgroup = *cgroup;
 		plan.by_cgroup = cgroup->controllers & wanted;
 	}
-	if (warn_memory(&plan) < 0 || warn_pids(&plan) < 0 || warn_cpu(&plan) < 0) {
-		limits_plan_clear(&plan);
+	if (!plan.limits.tmp_bytes)
+		plan.limits.tmp_bytes = default_tmp_bytes();
+	if (!plan.limits.pids)
+		plan.limits.pids = DEFAULT_PIDS;
+	plan.pids_by_rlimit = !(plan.by_cgroup & LIMITS_PIDS);
+	if (warn_memory(&plan) < 0 || warn_cpu(&plan) < 0)
 		return err_set(err, ENOMEM, "out of memory");
-	}
+	TRY(plan_files(&plan, err));
 	*ret_plan = plan;
+	plan.warnings = (struct strlist){ 0 };
 	return 0;
 }
 
-/* Lowers soft and hard alike to `value`, never raises, and reads back. */
-static int lower(int resource, const char *name, rlim_t value, struct err *err)
+/* Never raises the hard limit, and reads back. */
+static int set_limit(int resource, const char *name, struct rlimit want, struct err *err)
 {
 	struct rlimit now, after;
 
 	if (getrlimit(resource, &now) < 0)
 		return err_sys(err, errno, "cannot read the limit %s", name);
-	if (now.rlim_max < value)
-		value = now.rlim_max;
-	now.rlim_cur = now.rlim_max = value;
-	if (setrlimit(resource, &now) < 0)
+	want.rlim_max = MIN(want.rlim_max, now.rlim_max);
+	want.rlim_cur = MIN(want.rlim_cur, want.rlim_max);
+	if (setrlimit(resource, &want) < 0)
 		return err_sys(err, errno, "cannot set the limit %s", name);
-	if (getrlimit(resource, &after) < 0 || after.rlim_cur != value || after.rlim_max != value)
+	if (getrlimit(resource, &after) < 0 || after.rlim_cur != want.rlim_cur ||
+	    after.rlim_max != want.rlim_max)
 		return err_set(err, EPROTO, "the limit %s does not read back as set", name);
 	return 0;
 }
 
+/* Soft and hard alike, to `value` or the hard limit. */
+static int set_both(int resource, const char *name, rlim_t value, struct err *err)
+{
+	return set_limit(resource, name, (struct rlimit){ value, value }, err);
+}
+
 int limits_no_core(struct err *err)
 {
-	return lower(RLIMIT_CORE, "RLIMIT_CORE", 0, err);
+	return set_both(RLIMIT_CORE, "RLIMIT_CORE", 0, err);
+}
+
+int limits_raise_own(struct err *err)
+{
+	return set_both(RLIMIT_NOFILE, "RLIMIT_NOFILE", RLIM_INFINITY, err);
 }
 
 int limits_apply_self(const struct limits_plan *plan, struct err *err)
@@ -102,11 +164,11 @@ int limits_apply_self(const struct limits_plan *plan, struct err *err)
 	const struct limits *limits = &plan->limits;
 
 	TRY(limits_no_core(err));
-	if (limits->open_files)
-		TRY(lower(RLIMIT_NOFILE, "RLIMIT_NOFILE", limits->open_files, err));
+	TRY(set_limit(RLIMIT_NOFILE, "RLIMIT_NOFILE",
+		      (struct rlimit){ plan->files_soft, plan->files_hard }, err));
 	if (plan->pids_by_rlimit)
-		TRY(lower(RLIMIT_NPROC, "RLIMIT_NPROC", limits->pids, err));
+		TRY(set_both(RLIMIT_NPROC, "RLIMIT_NPROC", limits->pids, err));
 	if (plan->memory_by_rlimit)
-		TRY(lower(RLIMIT_DATA, "RLIMIT_DATA", limits->memory_bytes, err));
+		TRY(set_both(RLIMIT_DATA, "RLIMIT_DATA", limits->memory_bytes, err));
 	return 0;
 }

@@ -29,7 +29,9 @@ struct limits_cgroup {
 };
 
 struct limits_plan {
-	struct limits limits;
+	struct limits limits; /* with the defaults for tmp_bytes and pids */
+	uint64_t files_soft;  /* the agent's RLIMIT_NOFILE, not limits.open_files */
+	uint64_t files_hard;
 	struct limits_cgroup cgroup; /* parent "": rlimits only */
 	unsigned by_cgroup;	     /* LIMITS_* bits held by the cgroup */
 	bool memory_by_rlimit;	     /* RLIMIT_DATA, for each process alone */
@@ -44,7 +46,8 @@ void limits_plan_clear(struct limits_plan *plan);
 int limits_find_cgroup(const char *root, struct limits_cgroup *ret_cgroup,
 		       struct err *err) MUST_CHECK;
 
-/* Pure: what holds each limit. `cgroup` may be NULL. */
+/* What holds each limit, and the defaults: for these it reads the machine's memory and the launcher's
+ * RLIMIT_NOFILE, so it comes before limits_raise_own. `cgroup` may be NULL. */
 int limits_plan(const struct limits *limits, const struct limits_cgroup *cgroup,
 		struct limits_plan *ret_plan, struct err *err) MUST_CHECK;
 
@@ -64,8 +67,13 @@ int limits_cgroup_remove(const struct limits_plan *plan, const char *run_id,
 int limits_cgroup_sweep(const struct limits_cgroup *cgroup, struct err *err) MUST_CHECK;
 
 /* The agent's process, inside its own user namespace (RLIMIT_NPROC counts there), before exec:
- * open files, no core dumps, and what the cgroup does not hold. Soft and hard alike, read back. */
+ * open files, no core dumps, and what the cgroup does not hold. Read back. */
 int limits_apply_self(const struct limits_plan *plan, struct err *err) MUST_CHECK;
+
+/* Launcher, after the plan and before it forks: its soft RLIMIT_NOFILE becomes the hard one, for itself
+ * and for gate, init and proxy, so that no agent's descriptors in flight can keep them from passing
+ * theirs. */
+int limits_raise_own(struct err *err) MUST_CHECK;
 
 /* No core dump, ever (launcher, gate, init, proxy: they hold what must not reach a disk). */
 int limits_no_core(struct err *err) MUST_CHECK;

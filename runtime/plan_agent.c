@@ -85,7 +85,7 @@ static int devices(struct plan *plan)
 					    .flags = MOUNT_MAKE,
 					    .at = "/dev/shm",
 					    .mode = 01777,
-					    .bytes = plan->manifest.limits.tmp_bytes });
+					    .bytes = plan->limits.limits.tmp_bytes });
 }
 
 static int proc(struct plan *plan)
@@ -121,7 +121,7 @@ static int scratch(struct plan *plan)
 						 .flags = MOUNT_MAKE,
 						 .at = (char *)(uintptr_t)places[i].at,
 						 .mode = places[i].mode,
-						 .bytes = plan->manifest.limits.tmp_bytes }));
+						 .bytes = plan->limits.limits.tmp_bytes }));
 		TRY(strlist_add(&plan->agent.writable, places[i].at));
 	}
 	TRY(strlist_add(&plan->agent.writable, "/dev"));

@@ -89,6 +89,21 @@ static json_t *files_of(const struct plan_role *role)
 	return array;
 }
 
+static json_t *limit_of(uint64_t value)
+{
+	return value ? json_integer((json_int_t)value) : json_string("no limit");
+}
+
+static json_t *limits_of(const struct limits_plan *plan)
+{
+	const struct limits *limits = &plan->limits;
+
+	return json_pack("{s:o, s:o, s:o, s:o, s:o}", "memory_bytes",
+			 limit_of(limits->memory_bytes), "pids", limit_of(limits->pids),
+			 "cpu_thousandths", limit_of(limits->cpu_milli), "open_files",
+			 limit_of(plan->files_hard), "tmp_bytes", limit_of(limits->tmp_bytes));
+}
+
 static json_t *build(const struct plan *plan)
 {
 	const struct manifest *m = &plan->manifest;
@@ -96,7 +111,7 @@ static json_t *build(const struct plan *plan)
 
 	inet_ntop(AF_INET, &plan->link.egress_addr, link, sizeof(link));
 	return json_pack("{s:s, s:s?, s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:s?, "
-			 "s:s?}, s:{s:s, s:s, s:i, s:s, s:i, s:o}, s:o}",
+			 "s:s?}, s:{s:s, s:s, s:i, s:s, s:i, s:o}, s:o, s:o}",
 			 "name", plan->name, "manifest", m->path, "backend", "namespaces", "idmap",
 			 plan->idmap == IDMAP_SUBID ? "subid" : "single", "command",
 			 strings(&plan->agent.argv), "work_folder", plan->work_folder, "hostname",
@@ -106,7 +121,8 @@ static json_t *build(const struct plan *plan)
 			 "url", m->upstream.url, "ca", m->upstream.ca_path, "proxy", "image",
 			 plan->image.digest, "root", plan->image.root_path, "uid",
 			 (int)plan->image.uid, "address", link, "port", (int)m->proxy_port, "files",
-			 files_of(&plan->proxy), "warnings", strings(&plan->warnings));
+			 files_of(&plan->proxy), "limits", limits_of(&plan->limits), "warnings",
+			 strings(&plan->warnings));
 }
 
 static void print_value(const json_t *value, int indent, FILE *out)

@@ -107,6 +107,7 @@ static int fork_processes(struct run *run, struct err *err)
 	struct session *s = &run->session;
 
 	TRY(session_take_signals(s, err));
+	TRY(limits_raise_own(err));
 	TRY(stdio_inspect(&s->stdio, err));
 	TRY(relay_start(&s->stdio, confine_relay, &s->relay, err));
 	TRY(tty_start(&s->stdio, confine_relay, &s->tty, err));

@@ -29,13 +29,13 @@ make_repository() {
 }
 
 # What a git of the caller's would do next. Nothing of the agent's may run by that, which would make the
-# file `pwned`, unless the run said at its end which file has to be looked at first.
+# file `pwned`, unless the run said at its end that the file $1 has to be looked at first.
 git_obeys_nothing() {
 	git status >/dev/null 2>&1 || true
 	git -c user.name=t -c user.email=t@test commit -q --allow-empty -m second >/dev/null 2>&1 || true
 	git log -1 >/dev/null 2>&1 || true
 	[ -e pwned ] || return 0
-	[[ $output == *"made inside the bottle"* ]] && return
+	[[ -n ${1-} && $output == *"$work/$1 was made inside the bottle"* ]] && return
 	echo "git ran a program of the agent's, and nothing had warned of it:"
 	echo "$output"
 	return 1
@@ -82,7 +82,7 @@ git_obeys_nothing() {
 		cp -r .git/objects .git/refs evil/; cp .git/HEAD evil/
 		echo ../evil >.git/commondir
 	END
-	git_obeys_nothing
+	git_obeys_nothing .git/commondir
 }
 
 @test "FILE-3: git is not turned to the work folder itself by a .git that was broken" {
@@ -92,7 +92,7 @@ git_obeys_nothing() {
 		printf '[core]\nrepositoryformatversion = 0\nbare = false\nworktree = .\nfsmonitor = "touch $work/pwned; false"\n' >config
 		rm .git/HEAD
 	END
-	git_obeys_nothing
+	git_obeys_nothing HEAD
 }
 
 @test "FILE-3: a .git that is a file (a worktree, a submodule) is not turned elsewhere" {

@@ -14,7 +14,7 @@ setup_file() {
 	git init -q --bare -b main "$world/git/repo.git"
 	git -C "$world/git/repo.git" config http.receivepack true
 	# By names relative to $world: that of a socket may have 107 bytes.
-	cd "$world"
+	cd "$world" || return
 	start fcgiwrap.log fcgiwrap -s unix:fcgi
 	wait_for test -S fcgi
 	{

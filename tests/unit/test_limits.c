@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -70,6 +71,23 @@ Test(limits, no_limits_want_no_cgroup_and_warn_of_nothing)
 	cr_assert_eq(limits_cgroup_place(fd, getpid(), NULL), 0);
 }
 
+Test(limits, what_is_not_said_has_a_bound)
+{
+	const struct limits_cgroup cgroup = { .parent = "/x", .controllers = LIMITS_PIDS };
+	const struct limits none = { 0 }, own = { .pids = 99999, .tmp_bytes = 8ULL << 30 };
+	const uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	cleanup_with(limits_plan_clear) struct limits_plan plan = { 0 }, said = { 0 };
+
+	cr_assert_eq(limits_plan(&none, &cgroup, &plan, NULL), 0);
+	cr_assert_eq(plan.limits.pids, 4096);
+	cr_assert(plan.pids_by_rlimit && !plan.by_cgroup, "the default makes no cgroup");
+	cr_assert(plan.limits.tmp_bytes > 0 && plan.limits.tmp_bytes <= 2ULL << 30);
+	cr_assert(6 * plan.limits.tmp_bytes <= memory / 4 * 3 + 6);
+	cr_assert_eq(limits_plan(&own, &cgroup, &said, NULL), 0);
+	cr_assert(said.limits.pids == 99999 && said.by_cgroup == LIMITS_PIDS);
+	cr_assert(said.limits.tmp_bytes == 8ULL << 30);
+}
+
 /* --------------------------------------------------------------------------------- rlimits */
 
 static int complain(const char *what, const struct err *err)
@@ -123,7 +141,9 @@ static int count_forks(int most)
  * CAP_SYS_RESOURCE or CAP_SYS_ADMIN in the initial namespace is exempt, and kernel uid 0 always. */
 static int pids_child(void *arg)
 {
-	struct limits_plan plan = { .limits = { .pids = 8 }, .pids_by_rlimit = true };
+	struct limits_plan plan = {
+		.limits = { .pids = 8 }, .files_soft = 64, .files_hard = 64, .pids_by_rlimit = true
+	};
 	struct err err = { "" };
 	int rc, outside, inside;
 
@@ -162,7 +182,9 @@ Test(limits, pids_are_counted_in_the_agents_own_namespace)
 
 static int rlimits_child(void *arg)
 {
-	struct limits_plan plan = { .limits = all_limits, .memory_by_rlimit = true };
+	struct limits_plan plan = {
+		.limits = all_limits, .files_soft = 100, .files_hard = 100, .memory_by_rlimit = true
+	};
 	struct rlimit now, raised = { 200, 200 };
 	struct err err = { "" };
 	void *reserved, *used;
@@ -195,7 +217,7 @@ Test(limits, rlimits_hold_and_cannot_be_raised)
 static int lower_child(void *arg)
 {
 	const struct rlimit low = { 50, 60 };
-	struct limits_plan plan = { .limits = { .open_files = 100 } };
+	struct limits_plan plan = { .files_soft = 100, .files_hard = 100 };
 	struct rlimit now;
 
 	(void)arg;
@@ -206,6 +228,122 @@ static int lower_child(void *arg)
 Test(limits, nothing_is_ever_raised)
 {
 	assert_child(lower_child, "");
+}
+
+/* Beside a hard limit of 2000: half of it is the most, the caller's soft limit the default. */
+static int files_child(void *arg)
+{
+	const struct rlimit own = { 300, 2000 }, tiny = { 64, 64 };
+	const struct limits none = { 0 }, some = { .open_files = 400 },
+			    many = { .open_files = 1800 };
+	cleanup_with(limits_plan_clear) struct limits_plan a = { 0 }, b = { 0 }, c = { 0 },
+							   d = { 0 };
+	struct rlimit now;
+
+	(void)arg;
+	if (setrlimit(RLIMIT_NOFILE, &own) || limits_plan(&none, NULL, &a, NULL) ||
+	    limits_plan(&some, NULL, &b, NULL) || limits_plan(&many, NULL, &c, NULL))
+		return 1;
+	if (a.files_soft != 300 || a.files_hard != 1000 || b.files_soft != 400 ||
+	    b.files_hard != 400 || c.files_soft != 1000 || c.files_hard != 1000)
+		return 2;
+	if (b.warnings.len != 0 || c.warnings.len != 1 ||
+	    !strstr(c.warnings.items[0], "limits.open_files is 1000, not 1800"))
+		return 3;
+	if (limits_raise_own(NULL) || getrlimit(RLIMIT_NOFILE, &now) || now.rlim_cur != 2000 ||
+	    now.rlim_max != 2000)
+		return 4;
+	if (limits_apply_self(&a, NULL) || getrlimit(RLIMIT_NOFILE, &now) || now.rlim_cur != 300 ||
+	    now.rlim_max != 1000)
+		return 5;
+	return setrlimit(RLIMIT_NOFILE, &tiny) || limits_plan(&none, NULL, &d, NULL) ||
+	       d.files_hard != 64;
+}
+
+Test(limits, the_agent_has_half_of_the_descriptors_and_the_launcher_all)
+{
+	assert_child(files_child, "");
+}
+
+enum { IN_ONE_MESSAGE = 250 }; /* descriptors; the kernel takes 253 */
+
+/* Puts stdin in flight `count` times. 0 or errno. */
+static int send_copies(int fd, unsigned count)
+{
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(IN_ONE_MESSAGE * sizeof(int))];
+	} control = { 0 };
+	char byte = 'x';
+	struct iovec data = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &data,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = CMSG_SPACE(count * sizeof(int)) };
+
+	control.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(count * sizeof(int)),
+					 .cmsg_level = SOL_SOCKET,
+					 .cmsg_type = SCM_RIGHTS };
+	return sendmsg(fd, &message, MSG_DONTWAIT) == 1 ? 0 : errno;
+}
+
+static int fill_flight(void)
+{
+	int pair[2], rc;
+
+	do {
+		if (socketpair(AF_UNIX, SOCK_DGRAM, 0, pair))
+			return errno;
+		while ((rc = send_copies(pair[0], IN_ONE_MESSAGE)) == 0)
+			;
+	} while (rc == EAGAIN); /* this queue is full: the next */
+	return rc;
+}
+
+static int pass_one(void)
+{
+	int pair[2];
+
+	return socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) ? errno : send_copies(pair[0], 1);
+}
+
+/* An agent that fills what it can of its user's descriptors in flight, beside a launcher. */
+static int flight_child(void *arg)
+{
+	const struct rlimit own = { 1024, 2048 };
+	const struct limits none = { 0 };
+	cleanup_with(limits_plan_clear) struct limits_plan plan = { 0 };
+	int done[2], said = -1;
+	pid_t pid;
+
+	(void)arg;
+	if (geteuid() == 0 && setresuid(65531, 65531, 65531))
+		return 2;
+	if (setrlimit(RLIMIT_NOFILE, &own) || limits_plan(&none, NULL, &plan, NULL) || pipe(done) ||
+	    limits_raise_own(NULL))
+		return 3;
+	pid = fork();
+	if (pid == 0) {
+		if (limits_apply_self(&plan, NULL) == 0 && limits_raise_own(NULL) == 0)
+			said = fill_flight();
+		(void)!write(done[1], &said, sizeof(said));
+		pause();
+		_exit(0);
+	}
+	if (read(done[0], &said, sizeof(said)) != sizeof(said))
+		return 4;
+	if (said == ETOOMANYREFS)
+		said = pass_one() ? 5 : 0;
+	else
+		said = 6;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return said;
+}
+
+Test(limits, an_agents_descriptors_in_flight_stop_nobody_else)
+{
+	assert_child(flight_child, "");
 }
 
 /* ------------------------------------------------------------------------- a made-up cgroup tree */

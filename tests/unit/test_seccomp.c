@@ -585,34 +585,3 @@ Test(seccomp, the_proof_fails_without_a_filter)
 {
 	cr_assert_eq(in_child(unfiltered_child, NULL), 0);
 }
-
-static long microseconds(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-/* The numbers are printed to be quoted. Held is only the processor time, under a bound that a filter
- * compiled at run time would break on a machine however busy. */
-static int cost_child(void *arg)
-{
-	const enum seccomp_role *role = arg;
-	long wall = microseconds(CLOCK_MONOTONIC), cpu = microseconds(CLOCK_PROCESS_CPUTIME_ID);
-
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	if (seccomp_load(*role, NULL) < 0)
-		return 1;
-	wall = microseconds(CLOCK_MONOTONIC) - wall;
-	cpu = microseconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
-	fprintf(stderr, "%s: loading took %ld us, %ld us of processor time\n",
-		seccomp_role_name(*role), wall, cpu);
-	return cpu < 5000 ? 0 : 2;
-}
-
-Test(seccomp, loading_is_cheap)
-{
-	for (int role = 0; role < SECCOMP_ROLE_COUNT; role++)
-		cr_assert_eq(in_child(cost_child, &role), 0);
-}
