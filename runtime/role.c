@@ -124,6 +124,10 @@ noreturn void role_agent_main(const struct launch *launch, const struct role_con
 			     : stdio_wire(launch->stdio, launch->relay_fds, context->pty_fd,
 					  null_fd, &err);
 
+	/* Not only by the exec: while this process waits, the proxy's pipes must not stay open in it. */
+	int keep[] = { go_fd, context->proc_fd };
+	if (rc == 0 && fd_close_except(keep, 2) < 0)
+		rc = err_sys(&err, errno, "close_range");
 	if (rc == 0)
 		rc = become(launch, ROLE_AGENT, context, &err);
 	if (rc == 0)

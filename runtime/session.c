@@ -3,7 +3,6 @@
 #include "runtime/session_parts.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -216,8 +215,6 @@ static void end_process(pid_t *pid, int *pidfd)
 /* What is still in a pipe whose writers are dead; where one lives on, no more than is there now. */
 static void drain_rest(struct session *s, const int *fd, void (*handle)(struct session *s))
 {
-	if (*fd >= 0)
-		(void)fcntl(*fd, F_SETFL, O_NONBLOCK);
 	for (struct pollfd pfd = { .fd = *fd, .events = POLLIN }; *fd >= 0 && poll(&pfd, 1, 0) > 0;)
 		handle(s);
 }

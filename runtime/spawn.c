@@ -6,6 +6,7 @@
  * Runs in: launcher, and the first lines of the forked children.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -86,6 +87,8 @@ int session_start_gate(struct session *s, struct err *err)
 
 	if (wire_pair(s->gate_ctl) < 0 || fd_pipe(s->gate_audit) < 0)
 		return err_sys(err, errno, "make the gate's channels");
+	if (fcntl(s->gate_audit[0], F_SETFL, O_NONBLOCK) < 0)
+		return err_sys(err, errno, "make the gate's channels");
 	s->gate_pid = fork();
 	if (s->gate_pid < 0)
 		return err_sys(err, errno, "fork the gate");
@@ -104,6 +107,11 @@ static int make_channels(struct session *s, struct err *err)
 	if (wire_pair(l->init_ctl) < 0 || fd_pipe(l->out) < 0 || fd_pipe(l->audit) < 0 ||
 	    fd_pipe(l->ready) < 0)
 		return err_sys(err, errno, "make the channels");
+	/* The loop reads when poll(2) says so, and never waits for a process that may be hostile. */
+	for (const int *fd = (const int[]){ l->out[0], l->audit[0], l->ready[0], -1 }; *fd >= 0;
+	     fd++)
+		if (fcntl(*fd, F_SETFL, O_NONBLOCK) < 0)
+			return err_sys(err, errno, "make the channels");
 	for (size_t i = 0; i < ROLE_COUNT; i++)
 		if (wire_pair(l->ctl[i]) < 0 || wire_pair(l->go[i]) < 0)
 			return err_sys(err, errno, "make the channels");
