@@ -57,8 +57,13 @@ setup() {
 		import shutil, subprocess
 		from inside import *
 		shutil.copy("/usr/bin/id", "mine")
-		os.chmod("mine", 0o6755)
-		print("mine", subprocess.run(["./mine", "-u"], capture_output=True, text=True).stdout.strip() == str(os.getuid()))
+		os.chmod("mine", 0o755)
+		for mode in (0o4755, 0o2755, 0o6755):
+		    try:
+		        os.chmod("mine", mode)
+		        print("mine became setuid")
+		    except PermissionError:
+		        print("mine refused", oct(mode), oct(os.stat("mine").st_mode & 0o7777))
 		import glob
 		setuid = [path for path in glob.glob("/usr/bin/*") if os.path.isfile(path) and os.stat(path).st_mode & 0o6000]
 		print("setuid files of the host:", len(setuid))
@@ -76,7 +81,9 @@ setup() {
 		print("nosuid", all("nosuid" in line for line in open("/proc/self/mountinfo")))
 	END
 	exits 0
-	has "mine True"
+	has "mine refused 0o4755 0o755"
+	has "mine refused 0o6755 0o755"
+	has_not "became setuid"
 	has_not ROOT
 	has "su's capabilities ['0000000000000000']"
 	has "nosuid True"

@@ -208,7 +208,7 @@ print(p["command"], p["tokens"], p["routes"][0]["host"], p["routes"][0]["ports"]
 @test "a proxy that ends: its status and last lines, without what could act on a terminal" {
 	cat >"$BATS_TEST_TMPDIR/failer.c" <<-'END'
 		#include <stdio.h>
-		int main(void) { for (int i = 0; i < 9; i++) printf("line %d\n", i);
+		int main(void) { setbuf(stdout, NULL); for (int i = 0; i < 9; i++) printf("line %d\n", i);
 			fprintf(stderr, "cannot: \033]0;owned\007 \r bye\n"); return 3; }
 	END
 	make_image failer "$BATS_TEST_TMPDIR/failer.c"
