@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 
 ARCHIVE = "build/image/egress-proxy-mitmproxy.oci.tar"
-LOCK = "/run/lock/bottle-test"  # one whole run by root at a time: it looks for what is left of the users
+LOCK = "/run/bottle-test.lock"  # one whole run by root at a time: it looks for what is left of the users
 USERS = {"tester": "bottle-test", "nosub": "bottle-test-nosub"}
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
