@@ -106,8 +106,10 @@ upstream_start() {
 }
 
 behind_nginx() {
-	echo "location ~ ^/(echo|count|bytes|drip) {
-		proxy_pass http://127.0.0.1:$1; proxy_http_version 1.1;
+	# nginx closes, not the other: of a socket that its process has closed Linux gives up what a
+	# slow reader has not taken yet.
+	echo "location ~ ^/(echo|count|bytes|drip|cut) {
+		proxy_pass http://127.0.0.1:$1; proxy_http_version 1.1; proxy_set_header Connection '';
 		proxy_buffering off; proxy_request_buffering off; }"
 }
 

@@ -185,22 +185,6 @@ hop_saw() {
 	hop_saw "^CONNECT up.test:$tls 200"
 }
 
-@test "url and ca are given both or neither" {
-	through "http://127.0.0.1:$bump" none
-	for key in url ca; do
-		sed "/^    $key:/d" "$manifest_file" >"$BATS_TEST_TMPDIR/half.yaml"
-		run --separate-stderr "$bottle" run -f "$BATS_TEST_TMPDIR/half.yaml" -- touch started
-		exits 125
-		says "egress.upstream_proxy"
-		says "$key"
-		[ "$(wc -l <<<"$stderr")" -eq 1 ]
-		[ ! -e started ]
-	done
-	run --separate-stderr in_bottle touch started
-	exits 0
-	[ -e started ]
-}
-
 @test "a ca that is no certificate, or not there, is said before anything starts" {
 	for ca in "$world/nowhere.pem" "$world/ca.key"; do
 		through "http://127.0.0.1:$bump" "$ca"

@@ -5,6 +5,7 @@
 POST /echo     the body comes back while it still arrives
 POST /count    "BYTES SHA256" of the body
 GET /bytes/N   N zero bytes
+GET /cut/N     half of the N bytes that it announces, then the connection ends
 GET /drip/N    N lines, one every 0.3 seconds, with the server's clock at which each was sent
 """
 
@@ -69,9 +70,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         word, _, number = self.path[1:].partition("/")
-        if word == "bytes":
+        if word in ("bytes", "cut"):
             self.head(200, content_length=number)
-            left = int(number)
+            left = int(number) // (2 if word == "cut" else 1)
+            self.close_connection = word == "cut"
             while left:
                 left -= self.wfile.write(bytes(min(left, PIECE)))
         elif word == "drip":
