@@ -165,6 +165,13 @@ setup() {
 		text = ctypes.create_string_buffer(64)
 		vector = (ctypes.c_void_p * 2)(ctypes.addressof(text), 64)
 		print("attach", call(101, 16, 1, 0, 0), "seize", call(101, 0x4206, 1, 0, 0), "vm_readv", call(310, 1, vector, 1, vector, 1, 0), "vm_writev", call(311, 1, vector, 1, vector, 1, 0))
+		import resource
+		for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_CPU, resource.RLIMIT_CORE):
+		    try:
+		        resource.prlimit(1, limit, (0, 0))
+		        print("LIMITED", limit)
+		    except OSError as error:
+		        print("limit", error.strerror)
 		pidfd = os.pidfd_open(1)
 		print("getfd", [call(438, pidfd, fd, 0) for fd in range(8)], "kcmp", call(312, 1, os.getpid(), 0, 0, 0), "setns", call(308, pidfd, 0x40000000), "madvise", call(440, pidfd, vector, 1, 4, 0))
 		print("coredump_filter", writes("/proc/1/coredump_filter"), writes("/proc/1/oom_score_adj"), writes("/proc/1/mem"), writes("/proc/1/comm"))
@@ -182,6 +189,7 @@ setup() {
 	END
 	exits 0
 	has_not READ
+	has_not LIMITED
 	for what in attach seize vm_readv vm_writev kcmp setns madvise; do
 		[[ $output == *"$what E"* ]] || { echo "$what:"; echo "$output"; false; }
 	done
