@@ -104,7 +104,8 @@ def run(world, job):
         return result
     marked = f"BOTTLE_TEST_JOB={os.getpid()}-{job.name}"
     with world.place(job) as place:
-        command = place.command(job.argv)
+        # Who runs this in the background, or by nohup, ignores signals that some tests are about.
+        command = ["env", "--default-signal", *place.command(job.argv)]
         env = dict(place.env, **job.env)
         env["BOTTLE_TEST_JOB"] = marked.partition("=")[2]
         process = subprocess.Popen(command, cwd=place.tree, env=env, stdin=subprocess.DEVNULL,
