@@ -100,7 +100,7 @@ int state_paths(struct state *ret_state, struct err *err)
 		return err_set(err, ENOENT,
 			       "no home folder: set HOME, or XDG_STATE_HOME and XDG_DATA_HOME");
 	state.runtime_path = runtime && is_ours_alone(runtime)
-				     ? str_printf("%s/bottle", runtime)
+				     ? str_printf("%s/bottle-runs", runtime)
 				     : str_printf("%s/.run", state.state_path);
 	if (!state.runtime_path)
 		return err_sys(err, ENOMEM, "state");
@@ -410,7 +410,26 @@ static void warn_removal(const struct state *state, const char *folder, int rc,
 
 enum life { RUN_ALIVE, RUN_DEAD };
 
-/* A folder without a lock file was left between mkdir(2) and flock(2); see the top. */
+static bool is_empty(int dir_fd)
+{
+	int copy_fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = copy_fd < 0 ? NULL : fdopendir(copy_fd);
+	const struct dirent *entry = NULL;
+
+	if (!dir) {
+		if (copy_fd >= 0)
+			close(copy_fd);
+		return false;
+	}
+	while ((entry = readdir(dir)) &&
+	       (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0))
+		continue;
+	closedir(dir);
+	return !entry;
+}
+
+/* An empty folder without a lock file was left between mkdir(2) and flock(2); see the top. One with
+ * anything else in it was never a run's. */
 static enum life run_life(int runtime_fd, const char *folder, int *ret_dir_fd)
 {
 	cleanup_fd int dir_fd = openat(runtime_fd, folder,
@@ -423,6 +442,8 @@ static enum life run_life(int runtime_fd, const char *folder, int *ret_dir_fd)
 	lock_fd = openat(dir_fd, "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (lock_fd >= 0)
 		rc = lock_file(lock_fd, LOCK_EX | LOCK_NB);
+	else if (!is_empty(dir_fd))
+		rc = -ENOENT;
 	if (ret_dir_fd)
 		*ret_dir_fd = take_fd(&dir_fd);
 	return rc < 0 ? RUN_ALIVE : RUN_DEAD;
@@ -439,6 +460,15 @@ static int open_list(const struct state *state, DIR **ret_dir)
 		return 0;
 	close(fd);
 	return -ENOMEM;
+}
+
+/* Once it has this name, whoever is killed while removing it leaves it to the next sweep. */
+static void mark(const struct state *state, const char *folder,
+		 char ret_name[static NAME_MAX + sizeof(DEAD_PREFIX)])
+{
+	snprintf(ret_name, NAME_MAX + sizeof(DEAD_PREFIX), DEAD_PREFIX "%s", folder);
+	if (renameat(state->runtime_fd, folder, state->runtime_fd, ret_name) < 0)
+		snprintf(ret_name, NAME_MAX + sizeof(DEAD_PREFIX), "%s", folder);
 }
 
 /* Under the exclusive lock: gives every dead run's folder its ".dead-" name. */
@@ -459,11 +489,8 @@ static void mark_dead(const struct state *state, struct strlist *dead)
 		if (entry->d_name[0] == '.' ||
 		    run_life(state->runtime_fd, entry->d_name, NULL) == RUN_ALIVE)
 			continue;
-		snprintf(marked, sizeof(marked), DEAD_PREFIX "%s", entry->d_name);
-		if (renameat(state->runtime_fd, entry->d_name, state->runtime_fd, marked) == 0)
-			(void)!strlist_add(dead, marked);
-		else
-			(void)!strlist_add(dead, entry->d_name);
+		mark(state, entry->d_name, marked);
+		(void)!strlist_add(dead, marked);
 	}
 	closedir(dir);
 }
@@ -487,12 +514,15 @@ void state_sweep(struct state *state, struct strlist *warnings)
 
 void state_run_end(struct state *state, struct state_run *run, struct strlist *warnings)
 {
+	char marked[NAME_MAX + sizeof(DEAD_PREFIX)];
 	int rc = 0;
 
-	if (run->folder && run->lock_fd >= 0)
-		rc = remove_tree(state->runtime_fd, run->folder, 0);
-	if (rc < 0)
-		warn_removal(state, run->folder, rc, warnings);
+	if (run->folder && run->lock_fd >= 0) {
+		mark(state, run->folder, marked);
+		rc = remove_tree(state->runtime_fd, marked, 0);
+		if (rc < 0)
+			warn_removal(state, marked, rc, warnings);
+	}
 	run_clear(run);
 }
 

@@ -6,7 +6,10 @@
  *
  *   state    $XDG_STATE_HOME/bottle   or ~/.local/state/bottle   <name>/egress.jsonl, trust/
  *   data     $XDG_DATA_HOME/bottle    or ~/.local/share/bottle   images/
- *   runtime  $XDG_RUNTIME_DIR/bottle  or <state>/.run            <name>-<run id>/{lock,info.json}
+ *   runtime  $XDG_RUNTIME_DIR/bottle-runs or <state>/.run        <name>-<run id>/{lock,info.json}
+ *
+ * Live runs have a folder of their own, also where two of these variables name the same one: what is
+ * swept there must be nothing but runs.
  *
  * As the XDG specification says a variable that is not absolute counts as unset; an
  * XDG_RUNTIME_DIR that is not ours alone (kept by sudo) as well. Our own component is never

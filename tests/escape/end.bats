@@ -51,7 +51,7 @@ nothing_stays() {
 	[ "$(mounted)" = "$mounts" ]
 	run in_bottle echo next # which sweeps what a killed one could not
 	exits 0
-	run find "$XDG_RUNTIME_DIR/bottle" -mindepth 1 -maxdepth 1 -type d
+	run find "$XDG_RUNTIME_DIR/bottle-runs" -mindepth 1 -maxdepth 1 -type d
 	[ -z "$output" ] || { echo "$output"; false; }
 }
 

@@ -199,5 +199,5 @@ given"
 	wait $pid || status=$?
 	exits 143
 	[ ! -e started ]
-	[ -z "$(find "$XDG_RUNTIME_DIR" -path '*/bottle/*' -print -quit)" ]
+	[ -z "$(find "$XDG_RUNTIME_DIR" -path '*/bottle-runs/*' -print -quit)" ]
 }

@@ -177,7 +177,7 @@ does_not_sleep() { ! sleeps; }
 	# The next run tidies what it left in the runtime folder.
 	run --separate-stderr in_bottle true
 	exits 0
-	[ -z "$(find "$XDG_STATE_HOME" "$XDG_RUNTIME_DIR" -path '*/.run/*' -print -quit)" ]
+	[ -z "$(find "$XDG_STATE_HOME" "$XDG_RUNTIME_DIR" -path '*/bottle-runs/*' -print -quit)" ]
 }
 
 @test "two bottles at a time, of one folder, do not know of each other" {

@@ -103,7 +103,7 @@ Test(state, folders_follow_xdg)
 	setenv("XDG_DATA_HOME", "not/absolute", 1);
 	open_state(&state);
 	cr_assert_str_eq(state.state_path, below("s/bottle"));
-	cr_assert_str_eq(state.runtime_path, below("run/bottle"));
+	cr_assert_str_eq(state.runtime_path, below("run/bottle-runs"));
 	cr_assert_str_eq(state.data_path, below(".local/share/bottle"));
 }
 
@@ -297,6 +297,48 @@ Test(state, foreign_files_stay)
 	cr_assert_eq(symlinkat("/etc", state.runtime_fd, "demo-link"), 0);
 	state_sweep(&state, &warnings);
 	cr_assert_eq(count_runs(&state), 2);
+}
+
+static void put_record(const struct state *state, const char *name)
+{
+	cleanup_fd int dir_fd = -1;
+	int fd;
+
+	cr_assert_eq(mkdirat(state->state_fd, name, 0700), 0);
+	dir_fd = openat(state->state_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(dir_fd, "record", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	cr_assert_geq(fd, 0);
+	close(fd);
+}
+
+/* Some point all of these variables at one folder. */
+Test(state, records_stay_where_all_folders_are_one)
+{
+	cleanup_with(state_clear) struct state state;
+	struct strlist warnings = { 0 };
+
+	setenv("XDG_STATE_HOME", home, 1);
+	setenv("XDG_DATA_HOME", home, 1);
+	setenv("XDG_RUNTIME_DIR", home, 1);
+	open_state(&state);
+	put_record(&state, "trust");
+	put_record(&state, "images");
+	state_sweep(&state, &warnings);
+	cr_assert_eq(access(below("bottle/trust/record"), F_OK), 0);
+	cr_assert_eq(access(below("bottle/images/record"), F_OK), 0);
+}
+
+/* A run's folder is named by its lock; anything else in the runtime folder is somebody's. */
+Test(state, a_folder_without_a_lock_but_with_files_is_not_swept)
+{
+	cleanup_with(state_clear) struct state state;
+	struct strlist warnings = { 0 };
+
+	open_state(&state);
+	cr_assert_eq(mkdirat(state.runtime_fd, "somebodys", 0700), 0);
+	cr_assert_eq(mkdirat(state.runtime_fd, "somebodys/folder", 0700), 0);
+	state_sweep(&state, &warnings);
+	cr_assert_eq(faccessat(state.runtime_fd, "somebodys/folder", F_OK, 0), 0);
 }
 
 /* Many begin, end, die and sweep at once: no live run may lose its folder. */
