@@ -94,16 +94,22 @@ int strlist_add(struct strlist *list, const char *text)
 	return strlist_take(list, strdup(text));
 }
 
-int strlist_addf(struct strlist *list, const char *fmt, ...)
+int strlist_vaddf(struct strlist *list, const char *fmt, va_list ap)
 {
 	char *text = NULL;
+
+	return strlist_take(list, vasprintf(&text, fmt, ap) < 0 ? NULL : text);
+}
+
+int strlist_addf(struct strlist *list, const char *fmt, ...)
+{
 	va_list ap;
-	int len;
+	int rc;
 
 	va_start(ap, fmt);
-	len = vasprintf(&text, fmt, ap);
+	rc = strlist_vaddf(list, fmt, ap);
 	va_end(ap);
-	return strlist_take(list, len < 0 ? NULL : text);
+	return rc;
 }
 
 bool strlist_has(const struct strlist *list, const char *text)

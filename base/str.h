@@ -6,6 +6,7 @@
 #ifndef BASE_STR_H
 #define BASE_STR_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -34,6 +35,7 @@ struct strlist {
 
 /* Copies `text`; 0 or -ENOMEM. */
 int strlist_add(struct strlist *list, const char *text) MUST_CHECK;
+int strlist_vaddf(struct strlist *list, const char *fmt, va_list ap) MUST_CHECK;
 int strlist_addf(struct strlist *list, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_CHECK;
 bool strlist_has(const struct strlist *list, const char *text);
 void strlist_clear(struct strlist *list);

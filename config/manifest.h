@@ -115,10 +115,8 @@ int manifest_apply_overrides(struct manifest *m, const char *image, const char *
 			     struct err *err) MUST_CHECK;
 
 /* What only the whole can show: no routes, a host and port on two routes, a port that is
- * proxy.port, a CA file that is missing, expired or holds a key (`check_ca`, from ca/), a token
- * variable that is also given to the agent. Last step before the plan. `check_ca` returns 0 or
- * -errno with the sentence in err; NULL skips that check. */
-int manifest_check(const struct manifest *m, int (*check_ca)(const char *path, struct err *err),
-		   struct err *err) MUST_CHECK;
+ * proxy.port, a token variable that is also given to the agent. Last step before the plan, which
+ * reads the CA files. */
+int manifest_check(const struct manifest *m, struct err *err) MUST_CHECK;
 
 #endif

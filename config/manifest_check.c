@@ -145,34 +145,11 @@ static int check_env(const struct manifest *m, struct err *err)
 	return 0;
 }
 
-static int check_ca_files(const struct manifest *m,
-			  int (*check_ca)(const char *path, struct err *err), struct err *err)
-{
-	int rc;
-
-	if (!check_ca)
-		return 0;
-	if (m->upstream.ca_path) {
-		rc = check_ca(m->upstream.ca_path, err);
-		if (rc < 0)
-			return err_context(err, rc, "%s: egress.upstream_proxy.ca",
-					   m->upstream.where);
-	}
-	for (size_t i = 0; i < m->extra_ca.len; i++) {
-		rc = check_ca(m->extra_ca.items[i], err);
-		if (rc < 0)
-			return err_context(err, rc, "%s: egress.extra_ca[%zu]", m->path, i);
-	}
-	return 0;
-}
-
-int manifest_check(const struct manifest *m, int (*check_ca)(const char *path, struct err *err),
-		   struct err *err)
+int manifest_check(const struct manifest *m, struct err *err)
 {
 	TRY(check_has_routes(m, err));
 	TRY(check_pairs(m, err));
 	TRY(check_proxy_port(m, err));
 	TRY(check_env(m, err));
-	TRY(check_tokens(m, err));
-	return check_ca_files(m, check_ca, err);
+	return check_tokens(m, err);
 }

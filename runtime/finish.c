@@ -144,9 +144,10 @@ void finish_report(const struct session *s)
 {
 	char line[2048];
 
+	report_guarded(
+		s->plan); /* also under --quiet: it is all that stands before their being obeyed */
 	if (s->plan->quiet)
 		return;
-	report_guarded(s->plan);
 	if (audit_summary_line(&s->audit, line, sizeof(line)))
 		log_note("%s", line);
 }

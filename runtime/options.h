@@ -27,7 +27,8 @@
 	X(JSON, "json", 0, NULL, "with --dry-run: print it as JSON")                         \
 	X(FAIL_ON_DENIED, "fail-on-denied", 0, NULL, "exit 123 when a request was refused")  \
 	X(TIMINGS, "timings", 0, NULL, "print the phases' times as one JSON line on stderr") \
-	X(QUIET, "quiet", 'q', NULL, "no warnings and no closing summary")                   \
+	X(QUIET, "quiet", 'q', NULL,                                                         \
+	  "only errors, and what the agent made that must be looked at")                     \
 	X(HELP, "help", 'h', NULL, "print this help")
 
 enum run_option {

@@ -12,17 +12,12 @@
 
 int plan_warn(struct plan *plan, const char *fmt, ...)
 {
-	char *text = NULL;
 	va_list ap;
 	int rc;
 
 	va_start(ap, fmt);
-	rc = vasprintf(&text, fmt, ap);
+	rc = strlist_vaddf(&plan->warnings, fmt, ap);
 	va_end(ap);
-	if (rc < 0)
-		return -ENOMEM;
-	rc = strlist_add(&plan->warnings, text);
-	free(text);
 	return rc;
 }
 
@@ -188,7 +183,7 @@ int plan_make(struct plan *plan, struct manifest *manifest, const struct run_opt
 	plan->ca_key = options->ca_rsa ? CA_KEY_RSA2048 : CA_KEY_P256;
 	TRY(state_run_id(plan->run_id, err));
 	TRY(apply_options(plan, options, err));
-	TRY(manifest_check(&plan->manifest, NULL, err));
+	TRY(manifest_check(&plan->manifest, err));
 	TRY(host_probe(&plan->host, err));
 	TRY(plan_proxy(plan, dirs, err));
 	TRY(choose_idmap(plan, err));

@@ -108,7 +108,7 @@ git_obeys_nothing() {
 }
 
 @test "FILE-3: what was made where nothing stood is named when the run ends" {
-	run "$bottle" run -f "$BATS_TEST_TMPDIR/b.yaml" -- sh -c 'echo x >.envrc; mkdir -p .git/hooks; echo x >.git/hooks/pre-commit; echo x >.git/config; echo "{}" >bottle.yaml'
+	run "$bottle" run --quiet -f "$BATS_TEST_TMPDIR/b.yaml" -- sh -c 'echo x >.envrc; mkdir -p .git/hooks; echo x >.git/hooks/pre-commit; echo x >.git/config; echo "{}" >bottle.yaml'
 	exits 0
 	for name in .envrc .git/hooks .git/config bottle.yaml; do
 		has "$work/$name was made inside the bottle"

@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		rc = 0;
 	}
 	if (rc == 0)
-		rc = manifest_check(&m, NULL, &err);
+		rc = manifest_check(&m, &err);
 	if (rc < 0)
 		hold_sentence(rc, &err);
 	else

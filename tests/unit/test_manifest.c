@@ -33,7 +33,7 @@ static int try_manifest(struct manifest *m, const char *text, size_t len, struct
 	err->text[0] = '\0';
 	manifest_init(m);
 	rc = manifest_parse(m, "bottle.yaml", "/work", text, len, err);
-	return rc < 0 ? rc : manifest_check(m, NULL, err);
+	return rc < 0 ? rc : manifest_check(m, err);
 }
 
 /* A manifest that must be good. */
@@ -319,32 +319,6 @@ Test(manifest, home_must_be_known_for_a_tilde)
 			 "absolute path");
 }
 
-static int refuse_ca(const char *path, struct err *err)
-{
-	return err_set(err, EKEYEXPIRED, "%s: certificate 1 has expired", path);
-}
-
-Test(manifest, ca_files_are_checked)
-{
-	cleanup_with(manifest_clear) struct manifest m;
-	struct err err;
-
-	parse_good(&m, "egress:\n"
-		       "  routes: [{host: a.example}]\n"
-		       "  extra_ca: [ca.pem]\n");
-	cr_expect_eq(manifest_check(&m, refuse_ca, &err), -EKEYEXPIRED);
-	cr_expect_str_eq(err.text,
-			 "bottle.yaml: egress.extra_ca[0]: /work/ca.pem: certificate 1 has "
-			 "expired");
-	manifest_clear(&m);
-	parse_good(&m, "egress:\n"
-		       "  routes: [{host: a.example}]\n"
-		       "  upstream_proxy: {url: 'http://p:1', ca: up.pem}\n");
-	cr_expect_eq(manifest_check(&m, refuse_ca, &err), -EKEYEXPIRED);
-	cr_expect_str_eq(err.text, "bottle.yaml:3:19: egress.upstream_proxy.ca: /work/up.pem: "
-				   "certificate 1 has expired");
-}
-
 /* Adds --allow options (NULL-terminated) to a manifest; the last one's result. */
 static int allow(struct manifest *m, const char *const *specs, struct err *err)
 {
@@ -366,7 +340,7 @@ Test(options, allow_makes_routes)
 	cr_assert_eq(ALLOW(&m, &err, "API.example.com", "[2001:DB8::1]:8443/v1/", "b.example:80/a",
 			   "b.example:80/b", "*.c.example", "192.0.2.1"),
 		     0, "%s", err.text);
-	cr_assert_eq(manifest_check(&m, NULL, &err), 0, "%s", err.text);
+	cr_assert_eq(manifest_check(&m, &err), 0, "%s", err.text);
 	cr_assert_eq(m.route_count, 5);
 	cr_expect_str_eq(m.routes[0].host, "api.example.com");
 	cr_expect(m.routes[0].ports[0] == 443 && !m.routes[0].path_allowlist.len);
@@ -408,11 +382,11 @@ Test(options, allow_of_the_proxy_port)
 
 	manifest_init(&m);
 	cr_assert_eq(ALLOW(&m, &err, "a.example:9099"), 0);
-	cr_expect_eq(manifest_check(&m, NULL, &err), -EINVAL);
+	cr_expect_eq(manifest_check(&m, &err), -EINVAL);
 	cr_expect_str_eq(err.text, "--allow a.example:9099: port 9099 is the proxy's own; give "
 				   "proxy.port another value");
 	cr_assert_eq(manifest_apply_overrides(&m, NULL, "9100", &err), 0);
-	cr_expect_eq(manifest_check(&m, NULL, &err), 0);
+	cr_expect_eq(manifest_check(&m, &err), 0);
 }
 
 Test(options, bad_allow)
@@ -537,7 +511,7 @@ Test(manifest, no_routes_without_a_file)
 	struct err err;
 
 	manifest_init(&m);
-	cr_expect_eq(manifest_check(&m, NULL, &err), -EINVAL);
+	cr_expect_eq(manifest_check(&m, &err), -EINVAL);
 	cr_expect_str_eq(err.text,
 			 "no routes, so nothing could be reached; add --allow HOST, or name a "
 			 "manifest with -f");

@@ -231,7 +231,7 @@ Test(routes, what_outgrows_the_proxy_is_said_by_the_launcher)
 	manifest_init(&m);
 	cr_assert_eq(manifest_parse(&m, "b.yaml", "/", text.data, text.len, &err), 0, "%s",
 		     err.text);
-	cr_assert_eq(manifest_check(&m, NULL, &err), 0, "%s", err.text);
+	cr_assert_eq(manifest_check(&m, &err), 0, "%s", err.text);
 	cr_expect_eq(routes_render(&m, &yaml, &err), -EINVAL);
 	cr_expect(str_starts(err.text, "the proxy could not read its routes: routes.yaml:"), "%s",
 		  err.text);
