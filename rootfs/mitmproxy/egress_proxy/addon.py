@@ -21,6 +21,7 @@ from egress_proxy import answer, paths
 from egress_proxy.authority import BadAuthority, canonical_host, parse_authority, render_authority
 from egress_proxy.decision import Request, decide, decide_connect
 from egress_proxy.routes import BadRoutes, parse_routes
+from egress_proxy.strict_http2 import CLIENT_SIDE
 
 # A handshake record whose first message is a ClientHello, or the beginning of one.
 CLIENT_HELLO_START = re.compile(
@@ -284,7 +285,7 @@ class Addon:
         exchange = flow.metadata.get("exchange")
         if exchange and exchange.fields["verdict"] == "allow":
             message = flow.error.msg
-            if "lient disconnected" in message or "stream reset by client" in message:
+            if "lient disconnected" in message or message.startswith(CLIENT_SIDE):
                 reason, status = "client_closed", None
             elif message in ("incomplete_body", "bad_chunk"):
                 reason, status = message, 400

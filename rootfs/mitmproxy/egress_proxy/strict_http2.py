@@ -16,7 +16,19 @@ from egress_proxy import answer
 from egress_proxy.strict_http1 import ANSWERED_EARLY, SILENT, Hooks
 
 
+CLIENT_SIDE = "client side: "
+
+
+class ClientError(_events.RequestProtocolError):
+    """Says which side it was: mitmproxy words a closed or reset stream alike on both."""
+
+    def __init__(self, stream_id, message, code=_events.RequestProtocolError.code):
+        super().__init__(stream_id, CLIENT_SIDE + message, code)
+
+
 class Server(_http2.Http2Server):
+    ReceiveProtocolError = ClientError
+
     def _handle_event(self, event):
         if isinstance(event, _events.ResponseProtocolError):
             yield from self._end_stream(event)
