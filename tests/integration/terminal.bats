@@ -53,10 +53,10 @@ at_terminal() {
 		t.send("\x03")
 		t.expect("ready%")
 		t.line("echo after $?")
-		t.expect("after 130")
+		t.expect(r"after 130\s+ready%")
 		t.send("\x04")
 		assert t.wait() == 0
-		t = Terminal(*run, "sh", "-c", "echo begun; sleep 1000")
+		t = Terminal(*run, "sh", "-c", "echo begun; exec sleep 1000")
 		t.expect("begun")
 		t.send("\x03")
 		assert t.wait() == 130
