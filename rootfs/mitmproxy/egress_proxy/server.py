@@ -16,7 +16,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from mitmproxy import options, version
+from mitmproxy.connection import ConnectionState
 from mitmproxy.flow import Flow
+from mitmproxy.proxy import events
 from mitmproxy.proxy import server as mitm_server
 
 from egress_proxy import settings as environment
@@ -58,6 +60,20 @@ class Handler(mitm_server.LiveConnectionHandler):
                     handle(data)
                 except Exception as err:  # noqa: BLE001 - whatever it is, nothing may pass
                     self.fail_closed(hook, data, err)
+
+    async def open_connection(self, command):
+        """The gate resets what it cannot dial, and the reset may come before getpeername(2). Then
+        mitmproxy's core fails an assertion and would leave the request without an answer."""
+        try:
+            await super().open_connection(command)
+        except AssertionError:
+            server = command.connection
+            if server.peername:
+                raise
+            server.state = ConnectionState.CLOSED
+            server.error = "connection reset by peer"
+            self.transports[server].writer.close()
+            self.server_event(events.OpenConnectionCompleted(command, server.error))
 
     def fail_closed(self, hook, data, err):
         where = err.__traceback__
