@@ -3,9 +3,10 @@
 """Runs cases.json against an egress proxy, whichever it is.
 
 usage: run.py --start-mitmproxy [-k WORD]
+       run.py --start-native PATH [-k WORD]
        run.py --proxy HOST:PORT --ca FILE --recorder HOST:PORT --audit FILE [--name NAME] [-k WORD]
 
-The first form makes a world of its own (world.py). The second takes a running proxy with the routes
+The first two make a world of their own (world.py). The third takes a running proxy with the routes
 and tokens of cases.json, whose names lead to a running recorder. Prints TAP and a count.
 """
 
@@ -179,7 +180,9 @@ def address(text):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description="runs cases.json against an egress proxy")
-    parser.add_argument("--start-mitmproxy", action="store_true")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--start-mitmproxy", action="store_const", dest="start", const=world.MITMPROXY)
+    start.add_argument("--start-native", type=world.native, dest="start", metavar="PATH")
     parser.add_argument("--proxy", type=address)
     parser.add_argument("--ca")
     parser.add_argument("--recorder", type=address)
@@ -195,7 +198,7 @@ def main():
     with open(os.path.join(HERE, "cases.json"), encoding="utf-8") as file:
         data = json.load(file)
     cases = [case for case in data["cases"] if options.k in case["id"]]
-    if not options.start_mitmproxy:
+    if not options.start:
         client = Client(options.proxy, options.ca)
         return run_cases(cases, options.name, client, options.recorder, Audit(options.audit))
     world.enter_namespaces()
@@ -203,11 +206,12 @@ def main():
         folder = options.keep or folder
         world.name_hosts(folder)
         world.start_recorder(folder)
-        proxy = world.Proxy(folder, data)
+        proxy = world.Proxy(folder, data, program=options.start)
         try:
             client = Client(("127.0.0.1", proxy.port), proxy.ca_file)
             recorder = ("127.0.0.1", world.CONTROL_PORT)
-            return run_cases(cases, "mitmproxy", client, recorder, Audit(proxy.audit_path), proxy)
+            audit = Audit(proxy.audit_path)
+            return run_cases(cases, options.start.name, client, recorder, audit, proxy)
         finally:
             proxy.stop()
 

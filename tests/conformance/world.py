@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 from recorder import Recorder
 
@@ -102,18 +103,35 @@ def start_recorder(folder):
     return recorder
 
 
-class Proxy:
-    """The proxy of rootfs/mitmproxy, started from the source tree. `audit_fd`: where its log goes
-    instead of a file; `prefix`: what executes it."""
+@dataclass(frozen=True)
+class Program:
+    """A proxy that keeps the image's contract. `name`: as in the `not_for` of cases.json."""
 
-    def __init__(self, folder, data, environment=None, port=9099, audit_fd=None, prefix=()):
+    name: str
+    path: str
+
+
+MITMPROXY = Program("mitmproxy", os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                              "../../rootfs/mitmproxy/entrypoint"))  # fmt: skip
+
+
+def native(path):
+    return Program("native", os.path.abspath(path))
+
+
+class Proxy:
+    """One proxy, by default that of rootfs/mitmproxy from the source tree. `audit_fd`: where its log
+    goes instead of a file; `prefix`: what executes it."""
+
+    def __init__(self, folder, data, environment=None, port=9099, audit_fd=None, prefix=(),
+                 program=MITMPROXY):  # fmt: skip
+        self.program = program
         self.port = port
         self.audit_path = f"{folder}/audit-{port}.jsonl"
         self.routes_path = f"{folder}/routes-{port}.yaml"
         self.error_path = f"{folder}/stderr-{port}"
         self.ca_file, ca = make_ca(folder, f"bottle-ca-{port}")
         self.write_routes(render_routes(data["routes"]))
-        entry = os.path.join(os.path.dirname(__file__), "../../rootfs/mitmproxy/entrypoint")
         ready, ready_fd = os.pipe()
         audit = audit_fd
         if audit is None:
@@ -126,12 +144,14 @@ class Proxy:
             "EGRESS_PROXY_PORT": str(port),
             "EGRESS_PROXY_AUDIT_FD": str(audit),
             "EGRESS_PROXY_READY_FD": str(ready_fd),
+            # The names here lead to loopback, which a proxy without a gate refuses to dial.
+            "EGRESS_PROXY_GATE": "relay",
             **data["tokens"],
             **(environment or {}),
         }
         started = time.monotonic()
         with open(self.error_path, "wb") as errors:
-            self.process = subprocess.Popen([*prefix, entry], env=env, stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*prefix, program.path], env=env, stdin=subprocess.DEVNULL,
                                             stdout=errors, stderr=errors,
                                             pass_fds=[audit, ready_fd])  # fmt: skip
         os.close(audit)
