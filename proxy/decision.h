@@ -8,25 +8,26 @@
 #ifndef PROXY_DECISION_H
 #define PROXY_DECISION_H
 
-#include "config/routes.h"
 #include "proxy/message.h"
+#include "proxy/routetable.h"
 #include "proxy/tokens.h"
 
 struct verdict {
 	bool is_allowed;
 	unsigned status;	/* of a refusal */
-	const char *reason;	/* static; docs/audit.md */
-	const char *detail;	/* static: a sentence */
+	const char *reason;	/* static, docs/audit.md; "" where the request is allowed */
+	char detail[64];	/* a sentence; "" where the request is allowed */
 	struct authority place; /* what the request is for; host "" when that is not known */
 	const struct proxy_route *route; /* that matched, or NULL; borrows from the table */
 	bool is_websocket;
 	bool wants_close; /* the client named `close` in Connection */
+	uint64_t named;	  /* a filter of the names in Connection, for decision_keeps_field */
 };
 
-void decide_connect(const struct authority *target, const struct proxy_routes *routes,
+void decide_connect(const struct authority *target, const struct routetable *routes,
 		    struct verdict *ret_verdict);
 
-void decide(const struct request *request, const struct proxy_routes *routes,
+void decide(const struct request *request, const struct routetable *routes,
 	    const struct tokens *tokens, struct verdict *ret_verdict);
 
 /* Whether a field of an admitted request goes out. Host, framing, hop-by-hop fields, the credentials
