@@ -15,7 +15,7 @@
 #include "proxy/tokens.h"
 
 /* The proxy that stands between this one and the network: HTTPS_PROXY, HTTP_PROXY. */
-struct upstream_proxy {
+struct parent_proxy {
 	bool is_https;
 	struct authority place;
 	const char *ca;		  /* PEM, or NULL */
@@ -38,7 +38,7 @@ struct settings {
 	bool gate_relays; /* EGRESS_PROXY_GATE=relay: addresses are the gate's to judge */
 	struct strlist allow_private; /* hosts that `own` dialling reaches at any address */
 	bool has_upstream;
-	struct upstream_proxy upstream;
+	struct parent_proxy upstream;
 };
 
 /* Reads the environment, from which the tokens were taken before. Strings point into it. */
