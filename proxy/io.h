@@ -2,6 +2,10 @@
  *
  * One connection's bytes: a non-blocking socket, with or without TLS on it. Owner: the connection
  * that embeds it. Knows nothing of HTTP.
+ *
+ * The owner calls until -EAGAIN; then `on_ready` comes with the next edge. It may stop earlier, at its
+ * share, and go on from a task while `may_read` or `io_has_pending` says that there is more. SIGPIPE must
+ * be ignored: TLS writes with write(2).
  */
 #ifndef PROXY_IO_H
 #define PROXY_IO_H
@@ -20,32 +24,39 @@ struct io {
 		struct io *io);	  /* something may be possible: read, write, shake hands on */
 	bool may_read, may_write; /* the kernel has not said EAGAIN since the last edge */
 	bool peer_ended;	  /* end of stream was read: FIN, or close_notify with TLS */
+	/* io.c's own: TLS that must write before it can read, or the other way round; the end of our
+	 * side, which waits for room. */
+	bool read_wants_write, write_wants_read, is_ending;
 };
 
 /* Takes the descriptor over, makes it non-blocking with TCP_NODELAY, and adds it to the loop.
  * 0 or -errno; on failure the descriptor is closed. */
 int io_open(struct io *io, int fd, void (*on_ready)(struct io *)) MUST_CHECK;
 
-/* Takes the SSL over; it is already set to accept or connect. */
+/* Takes the SSL over; it is already set to accept or connect. What was read of the socket before
+ * is not given to it: a peer that sent TLS along with its last clear bytes has to be refused. */
 void io_start_tls(struct io *io, SSL *ssl);
 
 /* 0: done; -EAGAIN; -EPROTO: failed, with OpenSSL's reason in its error queue. */
 int io_handshake(struct io *io) MUST_CHECK;
 
 /* > 0 bytes; 0: the peer ended its side properly; -EAGAIN; -ECONNRESET: reset, or with TLS a FIN
- * without close_notify; -EPROTO: broken TLS. */
+ * without close_notify; -EPROTO: broken TLS; else -errno of recv(2). */
 ssize_t io_read(struct io *io, void *bytes, size_t size) MUST_CHECK;
 
-/* > 0 bytes, -EAGAIN, -errno. After -EAGAIN the next call must begin with the same bytes. */
+/* > 0 bytes (with TLS at most one record, 16 KiB), -EAGAIN, -EPROTO, -errno. After -EAGAIN the next call
+ * must begin with the same bytes and bring at least as many; they may have moved. */
 ssize_t io_write(struct io *io, const void *bytes, size_t len) MUST_CHECK;
 
-/* Bytes that TLS has already decrypted, or a whole unread record: no edge will tell of them. */
+/* Bytes that TLS holds and no edge will tell of. False after io_read said -EAGAIN. */
 bool io_has_pending(const struct io *io);
 
-/* Ends our side: close_notify, then shutdown(SHUT_WR). */
+/* Ends our side: close_notify, then shutdown(SHUT_WR); both wait for room in the socket, so the owner
+ * keeps the io for a while. Call when all is written. */
 void io_end(struct io *io);
 
-/* Ends both at once; the TLS session stays resumable. Nothing is left of it. */
+/* Ends both at once, without a close_notify; the TLS session stays resumable. Nothing is left of it.
+ * Does nothing when it is closed. */
 void io_close(struct io *io);
 
 #endif
