@@ -43,6 +43,15 @@ static json_t *auth_of(const struct auth *auth)
 			 auth->token_ref);
 }
 
+/* As a manifest has it: IP, IP:PORT or [IPV6]:PORT. */
+static json_t *address_of(const struct route *r)
+{
+	if (!r->address || !r->address_port)
+		return r->address ? json_string(r->address) : json_null();
+	return json_sprintf(strchr(r->address, ':') ? "[%s]:%d" : "%s:%d", r->address,
+			    (int)r->address_port);
+}
+
 static json_t *routes_of(const struct manifest *m)
 {
 	json_t *array = json_array();
@@ -54,11 +63,11 @@ static json_t *routes_of(const struct manifest *m)
 		for (size_t j = 0; j < r->port_count; j++)
 			json_array_append_new(ports, json_integer(r->ports[j]));
 		json_array_append_new(array,
-				      json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:s?, s:b}", "host",
+				      json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:b}", "host",
 						r->host, "ports", ports, "paths",
 						strings(&r->path_allowlist), "methods",
 						strings(&r->methods), "auth", auth_of(&r->auth),
-						"git_push", r->git_push, "address", r->address,
+						"git_push", r->git_push, "address", address_of(r),
 						"allow_private", r->allow_private));
 	}
 	return array;

@@ -14,6 +14,9 @@ setup() {
 		      path_allowlist: [/v1/]
 		      auth: {scheme: Bearer, token_ref: IT_TOKEN}
 		    - {host: "*.wild.test", ports: [443, 8443], methods: [GET]}
+		    - {host: v4.test, address: "127.0.0.1:8443"}
+		    - {host: v6.test, address: "[::1]:8443"}
+		    - {host: same.test, address: "::1"}
 	END
 }
 
@@ -46,9 +49,10 @@ refused() {
 	run -0 --separate-stderr "$bottle" run --dry-run --json -f "$manifest_file" -- curl https://up.test/
 	has_not "$token"
 	[ "$(json 'plan["name"], plan["command"]' <<<"$output")" = "('it', ['curl', 'https://up.test/'])" ]
-	[ "$(json '[r["host"] for r in plan["routes"]]' <<<"$output")" = "['up.test', '*.wild.test']" ]
+	[ "$(json '[r["host"] for r in plan["routes"]]' <<<"$output")" = "['up.test', '*.wild.test', 'v4.test', 'v6.test', 'same.test']" ]
 	[ "$(json 'plan["routes"][1]["ports"], plan["routes"][1]["methods"]' <<<"$output")" = "([443, 8443], ['GET'])" ]
 	[ "$(json 'plan["tokens"], plan["work_folder"]' <<<"$output")" = "(['IT_TOKEN'], '$PWD')" ]
+	[ "$(json '[r["address"] for r in plan["routes"]]' <<<"$output")" = "[None, None, '127.0.0.1:8443', '[::1]:8443', '::1']" ]
 	# Of the environment it has the names alone.
 	[ "$(json '[w for w in plan["environment"] if "=" in w]' <<<"$output")" = "[]" ]
 }
