@@ -67,6 +67,7 @@ struct response {
 	enum body_kind body;
 	uint64_t content_length;
 	bool has_content_length; /* also where there is no body: HEAD, 304 */
+	bool ends_connection;	 /* HTTP/1: the client's connection is not used after it */
 };
 
 #define SPAN(literal) ((struct span){ (literal), sizeof(literal) - 1 })

@@ -14,9 +14,10 @@
  * exchange; who drains it calls `…_space`. A side that finds a pipe full stops reading its socket until
  * it is told of space: so the memory of an exchange is bounded in both directions.
  *
- * Nothing here is called from inside a call in the other direction for the same exchange with one
- * exception, `exchange_begin` → `send_response` for an answer of the proxy's own; a side must be ready
- * for that. An exchange is freed by a task, never under the feet of a caller.
+ * Nothing here is called from inside a call in the other direction for the same exchange (`…_space`,
+ * `done` and the upstream's `abort` come by tasks), with one exception: exchange_begin, _refuse and
+ * _bad_request may call send_response, body_ready and abort for an answer of the proxy's own; a side must
+ * be ready for that. An exchange is freed by a task, never under the feet of a caller.
  */
 #ifndef PROXY_STREAM_H
 #define PROXY_STREAM_H
@@ -51,7 +52,7 @@ struct downstream_ops {
 	/* request_body has room again. */
 	void (*body_space)(void *stream);
 	/* The answer cannot be completed: break off so that the client sees it (HTTP/1: close without
-	 * the end; HTTP/2: RST_STREAM). */
+	 * the end; HTTP/2: RST_STREAM). The exchange has let go; `done` does not follow. */
 	void (*abort)(void *stream);
 	/* The exchange is over for the client: the side may go on with its next request.
 	 * `close_after`: it must not be reused. */
