@@ -123,6 +123,15 @@ Test(audit, a_record_is_kept_with_our_own_fields)
 	cr_assert_eq(audit.denied, 0);
 }
 
+/* What only one proxy writes comes through whole, numbers as numbers. */
+Test(audit, request_id_and_phases_come_through)
+{
+	feed("{\"event\":\"request\",\"request_id\":\"5f3a09c2b1d47e86\",\"us\":{\"decision\":4,"
+	     "\"total\":69500}}\n");
+	cr_assert(str_ends(written(), ",\"request_id\":\"5f3a09c2b1d47e86\",\"us\":{\"decision\":4,"
+				      "\"total\":69500}}\n"));
+}
+
 Test(audit, run_and_source_cannot_be_forged)
 {
 	feed("{\"run\":\"other\",\"source\":\"gate\",\"event\":\"request\"}\n");
