@@ -14,16 +14,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "proxy/message.h"
 
 enum { MIN_SLOTS = 8, MAX_DOTS = HOST_BYTES / 2 };
 
 static const uint32_t NO_ROUTE = UINT32_MAX;
 
-struct routetable_slot {
+struct slot {
 	uint32_t hash;
 	uint32_t first; /* number of a route, or NO_ROUTE: free */
+};
+
+struct routetable {
+	size_t references;
+	struct proxy_routes routes; /* in the order of the file */
+	struct slot *slots;
+	size_t slot_count; /* a power of two */
+	uint32_t *next;	   /* for each route the number of the next one of its host, or NO_ROUTE */
 };
 
 /* FNV-1a, a step. */
@@ -50,13 +57,12 @@ static const char *key_of(const struct proxy_route *route)
 
 /* The slot that holds the key, or the free one where it would stand. The hash is folded, since the low
  * bits of FNV depend on the low bits of the text alone. */
-static struct routetable_slot *slot_of(const struct routetable *table, const char *key,
-				       uint32_t hash)
+static struct slot *slot_of(const struct routetable *table, const char *key, uint32_t hash)
 {
 	size_t mask = table->slot_count - 1;
 
 	for (size_t i = (hash ^ hash >> 16) & mask;; i = (i + 1) & mask) {
-		struct routetable_slot *slot = &table->slots[i];
+		struct slot *slot = &table->slots[i];
 		if (slot->first == NO_ROUTE)
 			return slot;
 		if (slot->hash == hash && !strcmp(key_of(&table->routes.items[slot->first]), key))
@@ -72,36 +78,58 @@ static void fill(struct routetable *table)
 	for (size_t i = table->routes.count; i-- > 0;) {
 		const char *key = key_of(&table->routes.items[i]);
 		uint32_t hash = hash_of(key);
-		struct routetable_slot *slot = slot_of(table, key, hash);
+		struct slot *slot = slot_of(table, key, hash);
 		table->next[i] = slot->first;
-		*slot = (struct routetable_slot){ hash, (uint32_t)i };
+		*slot = (struct slot){ hash, (uint32_t)i };
 	}
 }
 
-int routetable_init(struct routetable *ret_table, struct proxy_routes *routes)
+/* 0 or -ENOMEM. */
+static int make_room(struct routetable *table, size_t count)
 {
-	struct routetable table = { .routes = *routes, .slot_count = MIN_SLOTS };
-
-	while (table.slot_count < 2 * routes->count)
-		table.slot_count *= 2;
-	cleanup_free struct routetable_slot *slots = calloc(table.slot_count, sizeof(*slots));
-	cleanup_free uint32_t *next = calloc(routes->count + 1, sizeof(*next));
-	if (!slots || !next)
-		return -ENOMEM;
-	table.slots = take_ptr(slots);
-	table.next = take_ptr(next);
-	fill(&table);
-	*ret_table = table;
-	*routes = (struct proxy_routes){ 0 };
-	return 0;
+	table->slot_count = MIN_SLOTS;
+	while (table->slot_count < 2 * count)
+		table->slot_count *= 2;
+	table->slots = calloc(table->slot_count, sizeof(*table->slots));
+	table->next = calloc(count + 1, sizeof(*table->next));
+	return table->slots && table->next ? 0 : -ENOMEM;
 }
 
-void routetable_clear(struct routetable *table)
+static void free_table(struct routetable *table)
 {
 	routes_clear(&table->routes);
 	free(table->slots);
 	free(table->next);
-	*table = (struct routetable){ 0 };
+	free(table);
+}
+
+struct routetable *routetable_new(struct proxy_routes *routes)
+{
+	struct routetable *table = calloc(1, sizeof(*table));
+
+	if (!table)
+		return NULL;
+	if (make_room(table, routes->count) < 0) {
+		free_table(table);
+		return NULL;
+	}
+	table->references = 1;
+	table->routes = *routes;
+	*routes = (struct proxy_routes){ 0 };
+	fill(table);
+	return table;
+}
+
+struct routetable *routetable_ref(struct routetable *table)
+{
+	table->references++;
+	return table;
+}
+
+void routetable_unref(struct routetable *table)
+{
+	if (table && --table->references == 0)
+		free_table(table);
 }
 
 /* The first route of the best match, or NO_ROUTE. */
@@ -113,8 +141,6 @@ static uint32_t best_match(const struct routetable *table, const char *host)
 	size_t count = 0;
 	uint32_t hash = HASH_START;
 
-	if (!table->slot_count)
-		return NO_ROUTE;
 	for (size_t i = strnlen(host, HOST_BYTES); i > 0; i--) {
 		hash = hash_step(hash, host[i - 1]);
 		if (host[i - 1] == '.' && count < MAX_DOTS)
@@ -148,4 +174,9 @@ const struct proxy_route *routetable_find(const struct routetable *table, const 
 bool routetable_has_host(const struct routetable *table, const char *host)
 {
 	return best_match(table, host) != NO_ROUTE;
+}
+
+size_t routetable_count(const struct routetable *table)
+{
+	return table->routes.count;
 }

@@ -2,23 +2,23 @@
  *
  * A table of routes that is searched by host. Precedence: the exact name, then the longest `*.suffix`,
  * never its apex; a name's own route comes before any wildcard, also where only the wildcard has the port.
- * Does not change once it is made.
+ *
+ * Counted references, since a reload puts a new table in force while requests still hold routes of the
+ * old one: whoever keeps a `struct proxy_route *` keeps a reference to its table. One thread.
  */
 #ifndef PROXY_ROUTETABLE_H
 #define PROXY_ROUTETABLE_H
 
 #include "config/routes.h"
 
-struct routetable {
-	struct proxy_routes routes; /* owned, in the order of the file */
-	struct routetable_slot *slots;
-	size_t slot_count; /* a power of two */
-	uint32_t *next;	   /* for each route the number of the next one of its host, or NO_ROUTE */
-};
+struct routetable;
 
-/* Takes the contents of *routes, which is empty afterwards. 0, or -ENOMEM and *routes is as it was. */
-int routetable_init(struct routetable *ret_table, struct proxy_routes *routes) MUST_CHECK;
-void routetable_clear(struct routetable *table);
+/* Takes the contents of *routes, which is empty afterwards. Returns a table with one reference, or NULL
+ * when out of memory (then *routes is as it was). */
+struct routetable *routetable_new(struct proxy_routes *routes);
+
+struct routetable *routetable_ref(struct routetable *table); /* returns `table` */
+void routetable_unref(struct routetable *table); /* frees it with the last one; NULL is allowed */
 
 /* `host`: canonical. The route of the pair, or NULL. */
 const struct proxy_route *routetable_find(const struct routetable *table, const char *host,
@@ -26,5 +26,7 @@ const struct proxy_route *routetable_find(const struct routetable *table, const 
 
 /* Whether some route names the host, with whatever port. */
 bool routetable_has_host(const struct routetable *table, const char *host);
+
+size_t routetable_count(const struct routetable *table);
 
 #endif
