@@ -23,11 +23,17 @@ SANITIZE_fuzz  := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-reco
 CFLAGS   ?= $(CFLAGS_$(FLAVOUR))
 SANITIZE ?= $(SANITIZE_$(FLAVOUR))
 
-MODULES := base config ca netns rootfs runtime
+MODULES := base config ca netns rootfs runtime proxy
 SRC     := $(foreach m,$(MODULES),$(wildcard $(m)/*.c))
 OBJ     := $(SRC:%.c=$(B)/%.o)
 TESTLIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c))
-LIBOBJ  := $(filter-out $(B)/runtime/main.o,$(OBJ))
+part     = $(foreach m,$(1),$(filter $(B)/$(m)/%.o,$(OBJ)))
+
+# The egress proxy is a program of its own: `bottle` holds nothing of proxy/, and the proxy nothing
+# of what makes a bottle. Tests take what they need of either out of one archive.
+BOTTLE_OBJ := $(call part,base config ca netns rootfs runtime)
+PROXY_OBJ  := $(call part,base config ca proxy)
+LIBOBJ     := $(filter-out %/main.o,$(OBJ))
 
 # One program for each of these files. Those of unit/ and platform/ are tests, run by tests/run.
 programs = $(patsubst tests/$(1)/%.c,$(B)/$(1)/%,$(wildcard tests/$(1)/$(2)*.c))
@@ -43,6 +49,13 @@ TESTOBJ  := $(patsubst $(B)/%,$(B)/tests/%.o,$(UNIT) $(PLATFORM) $(TOOLS) $(BENC
 STATIC_LIBS := -lcap -lyaml -lssl -lcrypto -lnl-route-3 -lnl-3 -ljansson -larchive \
                -lzstd -llzma -lbz2 -lz
 LIBS    := -Wl,-Bstatic $(STATIC_LIBS) -Wl,-Bdynamic -lpthread -ldl -lm
+TESTLIBS = -Wl,-Bstatic -lnghttp2 -lcares $(LIBS)
+
+# The proxy asks no NSS, so it is static throughout and its image holds nothing else (a sanitizer
+# wants the dynamic glibc). The linker's warnings of getaddrinfo() and dlopen() in libraries, which
+# nothing calls, are shown only where it fails.
+PROXY_LIBS := -lyaml -lssl -lcrypto -lnghttp2 -lcares -ljansson
+PROXY_LINK  = $(CC) $(CFLAGS) $(SANITIZE) $(if $(SANITIZE),-pie,-static-pie) $(LDFLAGS)
 NLFLAGS := -I/usr/include/libnl3
 
 SUBMAKE  = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -58,10 +71,19 @@ build/bin/bottle: $(B)/bin/bottle
 	@mkdir -p $(@D)
 	@ln -sfr $< $@
 
-$(B)/bin/bottle: $(OBJ)
+$(B)/bin/bottle: $(BOTTLE_OBJ)
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(LIBS)
+
+$(B)/bin/egress-proxy: $(PROXY_OBJ)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(PROXY_LINK) -o $@ $(filter %.o,$^) $(PROXY_LIBS) 2>$@.log || { cat $@.log >&2; false; }
+
+$(B)/libtree.a: $(LIBOBJ)
+	$(call say,AR)
+	$(Q)rm -f $@ && ar rcsT $@ $^
 
 $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
@@ -71,7 +93,8 @@ $(B)/%.o: %.c $(B)/flags
 # Its content is the command lines: when they change, everything is built anew.
 $(B)/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(COMPILE) $(LINK) $(LIBS)' | cmp -s - $@ || echo '$(COMPILE) $(LINK) $(LIBS)' >$@
+	@echo '$(COMPILE) $(LINK) $(LIBS) $(PROXY_LINK)' >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 # libseccomp compiles runtime/seccomp_rules.h here, once, and is not part of bottle.
 $(B)/gen/seccomp_gen: runtime/gen/seccomp_gen.c runtime/seccomp_rules.h runtime/seccomp_role.h
@@ -87,15 +110,15 @@ $(B)/runtime/seccomp.o: $(B)/gen/seccomp_filters.h
 
 # Criterion finds its tests by the section that they stand in, which nothing refers to.
 KEEP := -Wl,--no-gc-sections
-$(UNIT) $(PLATFORM) $(BENCH) $(TOOLS): $(B)/%: $(B)/tests/%.o $(TESTLIB) $(LIBOBJ)
+$(UNIT) $(PLATFORM) $(BENCH) $(TOOLS): $(B)/%: $(B)/tests/%.o $(TESTLIB) $(B)/libtree.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
-	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(LIBS) $(if $(filter $(B)/unit/%,$@),-lcriterion -lseccomp $(KEEP))
+	$(Q)$(LINK) -o $@ $(filter %.o %.a,$^) $(TESTLIBS) $(if $(filter $(B)/unit/%,$@),-lcriterion -lseccomp $(KEEP))
 
-$(FUZZ): $(B)/%: $(B)/tests/%.o $(LIBOBJ)
+$(FUZZ): $(B)/%: $(B)/tests/%.o $(B)/libtree.a
 	@mkdir -p $(@D)
 	$(call say,LINK)
-	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(LIBS)
+	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o %.a,$^) $(TESTLIBS)
 
 ## Checks. All of them install what they need (Debian's archive only) or print the apt-get line.
 
