@@ -139,7 +139,7 @@ static void dial_done(void *ctx, const struct gate_dial_result *result)
 {
 	struct gate_conn *conn = ctx;
 	struct gate *gate = conn->gate;
-	char text[GATE_IP_TEXT_BYTES];
+	char text[ADDRESS_TEXT_BYTES];
 
 	conn->dial = NULL;
 	if (result->fd < 0) {
@@ -151,7 +151,7 @@ static void dial_done(void *ctx, const struct gate_dial_result *result)
 				.detail = result->detail,
 				.host = conn->host,
 				.port = conn->port,
-				.address = result->ip ? gate_ip_format(result->ip, text) : NULL,
+				.address = result->ip ? address_format(result->ip, text) : NULL,
 			});
 		conn_end(conn);
 		return;
@@ -192,10 +192,10 @@ static struct gate_conn *conn_new(struct gate *gate, struct gate_group *group, c
 }
 
 static int conn_dial(struct gate_conn *conn, const struct gate_target *target,
-		     const struct gate_ip *literal)
+		     const struct address *literal)
 {
 	struct gate *gate = conn->gate;
-	struct gate_ip named;
+	struct address named;
 	struct gate_dial_request request = {
 		.name = conn->host,
 		.address = literal,
@@ -205,7 +205,7 @@ static int conn_dial(struct gate_conn *conn, const struct gate_target *target,
 	};
 
 	if (target->address) {
-		if (!gate_ip_parse(target->address, &named))
+		if (!address_parse(target->address, &named))
 			return -EINVAL; /* gate_policy_init has checked */
 		request.address = &named;
 		request.is_named = true;
@@ -218,9 +218,9 @@ static int conn_dial(struct gate_conn *conn, const struct gate_target *target,
 }
 
 static void refuse(struct gate *gate, int *fd, const char *verdict, const char *reason,
-		   const char *host, uint16_t port, const struct gate_ip *ip)
+		   const char *host, uint16_t port, const struct address *ip)
 {
-	char text[GATE_IP_TEXT_BYTES];
+	char text[ADDRESS_TEXT_BYTES];
 
 	gate_reset(fd);
 	gate_audit_write(&gate->audit, gate->loop.now_ms,
@@ -229,13 +229,13 @@ static void refuse(struct gate *gate, int *fd, const char *verdict, const char *
 				 .reason = reason,
 				 .host = host,
 				 .port = port,
-				 .address = ip ? gate_ip_format(ip, text) : NULL,
+				 .address = ip ? address_format(ip, text) : NULL,
 			 });
 }
 
 /* Starts the connection, or says why not: the descriptor is taken in every case. */
 static void conn_start(struct gate *gate, int fd, const struct gate_target *target,
-		       const char *host, uint16_t port, const struct gate_ip *literal)
+		       const char *host, uint16_t port, const struct address *literal)
 {
 	cleanup_fd int client_fd = fd;
 	struct gate_group *group = gate_group_get(&gate->groups, target->host);
@@ -263,21 +263,21 @@ static void accepted(struct gate *gate, int fd)
 	struct sockaddr_storage ss = { 0 };
 	socklen_t len = sizeof(ss);
 	const struct gate_target *target;
-	char text[GATE_IP_TEXT_BYTES];
+	char text[ADDRESS_TEXT_BYTES];
 	bool is_synthetic = false;
 	const char *host = text;
-	struct gate_ip ip;
+	struct address ip;
 	uint32_t v4 = 0;
 	uint16_t port;
 
 	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0 ||
-	    !gate_ip_from_sockaddr((struct sockaddr *)&ss, &ip)) {
+	    !address_from_sockaddr((struct sockaddr *)&ss, &ip)) {
 		gate_reset(&fd);
 		return;
 	}
 	port = ntohs(ss.ss_family == AF_INET ? ((struct sockaddr_in *)&ss)->sin_port
 					     : ((struct sockaddr_in6 *)&ss)->sin6_port);
-	gate_ip_format(&ip, text);
+	address_format(&ip, text);
 	if (ip.len == 4) {
 		memcpy(&v4, ip.bytes, 4);
 		v4 = ntohl(v4);

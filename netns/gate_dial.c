@@ -25,7 +25,7 @@ struct attempt {
 	struct gate_source source;
 	struct gate_dial *dial;
 	int fd;
-	struct gate_ip ip;
+	struct address ip;
 };
 
 struct gate_dial {
@@ -37,21 +37,21 @@ struct gate_dial {
 	struct gate_task start;
 	struct gate_timer deadline;
 	struct gate_timer next; /* the attempt delay */
-	struct gate_ip ips[GATE_ANSWER_MAX];
+	struct address ips[GATE_ANSWER_MAX];
 	size_t ip_count, ip_next;
 	struct attempt attempts[GATE_ANSWER_MAX];
 	size_t open_count;
 	bool is_waiting;
 	/* The failure that will be told if no address works: the last that was met. */
 	const char *verdict, *reason, *detail;
-	struct gate_ip failed_ip;
+	struct address failed_ip;
 	gate_dial_done *done;
 	void *ctx;
 };
 
-void gate_dial_interleave(struct gate_ip *ips, size_t count)
+void gate_dial_interleave(struct address *ips, size_t count)
 {
-	struct gate_ip sorted[GATE_ANSWER_MAX];
+	struct address sorted[GATE_ANSWER_MAX];
 	bool taken[GATE_ANSWER_MAX] = { false };
 	uint8_t wanted = count ? ips[0].len : 0;
 
@@ -71,12 +71,12 @@ void gate_dial_interleave(struct gate_ip *ips, size_t count)
 }
 
 static void note_failure(struct gate_dial *dial, const char *verdict, const char *reason,
-			 const char *detail, const struct gate_ip *ip)
+			 const char *detail, const struct address *ip)
 {
 	dial->verdict = verdict;
 	dial->reason = reason;
 	dial->detail = detail;
-	dial->failed_ip = ip ? *ip : (struct gate_ip){ 0 };
+	dial->failed_ip = ip ? *ip : (struct address){ 0 };
 }
 
 static void attempt_close(struct attempt *attempt)
@@ -116,7 +116,7 @@ void gate_dial_cancel(struct gate_dial *dial)
 }
 
 /* Tells the result, then is gone. */
-static void dial_end(struct gate_dial *dial, int fd, const struct gate_ip *ip)
+static void dial_end(struct gate_dial *dial, int fd, const struct address *ip)
 {
 	struct gate_dial_result result = {
 		.fd = fd,
@@ -204,7 +204,7 @@ static int attempt_start(struct gate_dial *dial, struct attempt *attempt)
 {
 	struct gate_dialer *d = dial->dialer;
 	struct sockaddr_storage ss;
-	socklen_t len = gate_ip_to_sockaddr(&attempt->ip, dial->request.port, &ss);
+	socklen_t len = address_to_sockaddr(&attempt->ip, dial->request.port, &ss);
 	int rc;
 
 	attempt->fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -284,12 +284,12 @@ static void wake_waiting(struct gate_task *task)
 }
 
 /* Takes an address if it may be dialled; else keeps the refusal as what is told when none may. */
-static void judge(struct gate_dial *dial, const struct gate_ip *ip)
+static void judge(struct gate_dial *dial, const struct address *ip)
 {
 	const struct gate_dial_request *q = &dial->request;
 	enum gate_route_kind route = gate_route_ask(dial->dialer->route_fd, ip, q->port);
 	const char *range = NULL;
-	const char *refusal = gate_ip_refusal(ip, route == GATE_ROUTE_OWN, q->allow_private,
+	const char *refusal = address_refusal(ip, route == GATE_ROUTE_OWN, q->allow_private,
 					      q->is_named, &range);
 
 	if (refusal)
@@ -300,7 +300,7 @@ static void judge(struct gate_dial *dial, const struct gate_ip *ip)
 		note_failure(dial, "error", "unreachable", "no route", ip);
 }
 
-static void connect_to(struct gate_dial *dial, const struct gate_ip *ips, size_t count)
+static void connect_to(struct gate_dial *dial, const struct address *ips, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		judge(dial, &ips[i]);
@@ -332,7 +332,7 @@ static void start_task(struct gate_task *task)
 	struct gate_dialer *d = dial->dialer;
 
 	if (dial->request.address) {
-		struct gate_ip ip = dial->ips[0];
+		struct address ip = dial->ips[0];
 
 		connect_to(dial, &ip, 1);
 		return;

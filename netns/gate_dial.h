@@ -29,7 +29,7 @@ void gate_dialer_init(struct gate_dialer *dialer);
 
 struct gate_dial_request {
 	const char *name;	       /* for the resolver; borrowed while dialling */
-	const struct gate_ip *address; /* in place of resolving, or NULL; copied */
+	const struct address *address; /* in place of resolving, or NULL; copied */
 	struct gate_group *group;      /* borrowed while dialling */
 	uint16_t port;
 	bool allow_private;
@@ -41,7 +41,7 @@ struct gate_dial_result {
 	const char *verdict; /* "deny" or "error" */
 	const char *reason;
 	const char *detail;	  /* or NULL; valid during the call */
-	const struct gate_ip *ip; /* the one dialled or refused, or NULL */
+	const struct address *ip; /* the one dialled or refused, or NULL */
 };
 
 typedef void gate_dial_done(void *ctx, const struct gate_dial_result *result);
@@ -55,6 +55,6 @@ void gate_dial_cancel(struct gate_dial *dial);
 
 /* RFC 8305 §4: the order is kept within each family, the families take turns, beginning with the
  * first one's. Exported for its test. */
-void gate_dial_interleave(struct gate_ip *ips, size_t count);
+void gate_dial_interleave(struct address *ips, size_t count);
 
 #endif

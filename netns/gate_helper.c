@@ -38,11 +38,11 @@ static void take_addresses(const struct addrinfo *list, struct gate_answer *answ
 {
 	for (const struct addrinfo *ai = list; ai && answer->count < GATE_ANSWER_MAX;
 	     ai = ai->ai_next) {
-		struct gate_ip ip;
-		bool is_new = gate_ip_from_sockaddr(ai->ai_addr, &ip);
+		struct address ip;
+		bool is_new = address_from_sockaddr(ai->ai_addr, &ip);
 
 		for (uint32_t i = 0; i < answer->count && is_new; i++)
-			is_new = !gate_ip_equal(&ip, &answer->ips[i]);
+			is_new = !address_equal(&ip, &answer->ips[i]);
 		if (is_new)
 			answer->ips[answer->count++] = ip;
 	}

@@ -18,7 +18,7 @@ enum { GATE_ANSWER_MAX = 16 };
 struct gate_answer {
 	int32_t gai_code; /* 0 or getaddrinfo's EAI_… */
 	uint32_t count;
-	struct gate_ip ips[GATE_ANSWER_MAX]; /* in RFC 6724's order, no duplicates */
+	struct address ips[GATE_ANSWER_MAX]; /* in RFC 6724's order, no duplicates */
 };
 
 /* What the zygote says once, when it is confined (or is not). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the gate may dial: which (name, port), which address. Pure: no system call, no clock, no
- * state but the table that is passed in.
+ * What the gate may dial: which (name, port); base/address.h says which address. Pure: no system
+ * call, no clock, no state but the table that is passed in.
  */
 #ifndef NETNS_GATE_POLICY_H
 #define NETNS_GATE_POLICY_H
@@ -9,48 +9,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
+#include "base/address.h"
 #include "base/err.h"
 #include "netns/gate.h"
 
-enum {
-	GATE_NAME_BYTES = 256, /* a domain name as text is at most 253 bytes (RFC 1035 §2.3.4) */
-	GATE_IP_TEXT_BYTES = 64,
-};
-
-/* An address. IPv4-mapped IPv6 never gets in: every constructor unmaps it, so what is judged is
- * what the kernel would dial. */
-struct gate_ip {
-	uint8_t bytes[16];
-	uint8_t len; /* 4 or 16 */
-	uint32_t scope_id;
-};
-
-enum gate_class {
-	GATE_CLASS_GLOBAL,   /* global unicast by IANA's registries */
-	GATE_CLASS_PRIVATE,  /* every other address that can be dialled: needs allow_private */
-	GATE_CLASS_METADATA, /* a cloud's metadata service: needs `address` */
-	GATE_CLASS_NEVER, /* unspecified, multicast, broadcast: dialling it means something else */
-};
-
-/* Parses an IPv4 or IPv6 literal (RFC 4291 text, no brackets, no zone). */
-bool gate_ip_parse(const char *text, struct gate_ip *ret_ip) MUST_CHECK;
-bool gate_ip_from_sockaddr(const struct sockaddr *sa, struct gate_ip *ret_ip) MUST_CHECK;
-socklen_t gate_ip_to_sockaddr(const struct gate_ip *ip, uint16_t port,
-			      struct sockaddr_storage *ret_ss);
-const char *gate_ip_format(const struct gate_ip *ip, char out[static GATE_IP_TEXT_BYTES]);
-bool gate_ip_equal(const struct gate_ip *a, const struct gate_ip *b);
-
-/* The worst class of the address and of every IPv4 address that is embedded in it (NAT64, 6to4,
- * Teredo, ISATAP, IPv4-compatible). *ret_range names the range that decided; never NULL. */
-enum gate_class gate_ip_classify(const struct gate_ip *ip, const char **ret_range);
-
-/* Why this address may not be dialled ("private_address", "metadata_address", "own_address",
- * "never_dialled"), or NULL when it may. `is_own`: the kernel would deliver it to this host. `named`:
- * the route's `address` says it. */
-const char *gate_ip_refusal(const struct gate_ip *ip, bool is_own, bool allow_private, bool named,
-			    const char **ret_range);
+enum { GATE_NAME_BYTES = 256 }; /* a domain name as text is at most 253 bytes (RFC 1035 §2.3.4) */
 
 /* Lower case, without a final dot. False when it is empty or too long. */
 bool gate_name_fold(const char *name, char ret_name[static GATE_NAME_BYTES]) MUST_CHECK;

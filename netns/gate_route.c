@@ -39,7 +39,7 @@ static void add(struct question *q, uint16_t type, const void *bytes, uint16_t l
 	q->header.nlmsg_len = NLMSG_ALIGN(q->header.nlmsg_len) + RTA_ALIGN(attr.rta_len);
 }
 
-static ssize_t ask(int fd, const struct gate_ip *ip, uint16_t port, void *reply, size_t size)
+static ssize_t ask(int fd, const struct address *ip, uint16_t port, void *reply, size_t size)
 {
 	struct question q = {
 		.header = {
@@ -81,7 +81,7 @@ static enum gate_route_kind kind_of(unsigned char type)
 	}
 }
 
-enum gate_route_kind gate_route_ask(int route_fd, const struct gate_ip *ip, uint16_t port)
+enum gate_route_kind gate_route_ask(int route_fd, const struct address *ip, uint16_t port)
 {
 	union {
 		char space[2048];

@@ -21,6 +21,6 @@ int gate_route_open(int *ret_fd, struct err *err) MUST_CHECK;
 
 /* One question and its answer, which rtnetlink(7) gives within the send. An address the kernel will
  * not tell about counts as the host's own. */
-enum gate_route_kind gate_route_ask(int route_fd, const struct gate_ip *ip, uint16_t port);
+enum gate_route_kind gate_route_ask(int route_fd, const struct address *ip, uint16_t port);
 
 #endif

@@ -145,11 +145,11 @@ WORLD_TEST(gate_dial, a_client_that_resets_ends_its_dial)
 	return world_end(&w);
 }
 
-static struct gate_ip ip(const char *text)
+static struct address ip(const char *text)
 {
-	struct gate_ip parsed;
+	struct address parsed;
 
-	cr_assert(gate_ip_parse(text, &parsed));
+	cr_assert(address_parse(text, &parsed));
 	return parsed;
 }
 
@@ -157,14 +157,14 @@ Test(gate_dial, families_take_turns)
 {
 	const char *const in[] = { "2a00::1", "2a00::2", "2a00::3", "1.1.1.1", "1.1.1.2" };
 	const char *const want[] = { "2a00::1", "1.1.1.1", "2a00::2", "1.1.1.2", "2a00::3" };
-	struct gate_ip ips[GATE_ANSWER_MAX];
-	char text[GATE_IP_TEXT_BYTES];
+	struct address ips[GATE_ANSWER_MAX];
+	char text[ADDRESS_TEXT_BYTES];
 
 	for (size_t i = 0; i < 5; i++)
 		ips[i] = ip(in[i]);
 	gate_dial_interleave(ips, 5);
 	for (size_t i = 0; i < 5; i++)
-		cr_expect_str_eq(gate_ip_format(&ips[i], text), want[i]);
+		cr_expect_str_eq(address_format(&ips[i], text), want[i]);
 	for (size_t i = 0; i < GATE_ANSWER_MAX; i++)
 		ips[i] = ip("1.1.1.1");
 	gate_dial_interleave(ips, GATE_ANSWER_MAX);

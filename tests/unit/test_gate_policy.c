@@ -10,14 +10,14 @@
 #include "netns/gate_control.h"
 #include "netns/gate_names.h"
 
-#define G GATE_CLASS_GLOBAL
-#define P GATE_CLASS_PRIVATE
-#define M GATE_CLASS_METADATA
-#define N GATE_CLASS_NEVER
+#define G ADDRESS_GLOBAL
+#define P ADDRESS_PRIVATE
+#define M ADDRESS_METADATA
+#define N ADDRESS_NEVER
 
 static const struct {
 	const char *ip;
-	enum gate_class want;
+	enum address_class want;
 } verdicts[] = {
 	/* IPv4: both edges of each range, and the neighbours. */
 	{ "0.0.0.0", N },
@@ -170,21 +170,21 @@ static const struct {
 	{ "2a00:1::300:5efe:10.0.0.1", G }, /* no ISATAP */
 };
 
-static struct gate_ip ip(const char *text)
+static struct address ip(const char *text)
 {
-	struct gate_ip parsed = { 0 };
+	struct address parsed = { 0 };
 
-	cr_assert(gate_ip_parse(text, &parsed), "%s", text);
+	cr_assert(address_parse(text, &parsed), "%s", text);
 	return parsed;
 }
 
 Test(gate_policy, every_special_range_has_its_verdict)
 {
 	for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++) {
-		struct gate_ip a = ip(verdicts[i].ip);
+		struct address a = ip(verdicts[i].ip);
 		const char *range = NULL;
 
-		cr_expect_eq(gate_ip_classify(&a, &range), verdicts[i].want, "%s: %s",
+		cr_expect_eq(address_classify(&a, &range), verdicts[i].want, "%s: %s",
 			     verdicts[i].ip, range);
 		cr_expect_not_null(range);
 	}
@@ -219,9 +219,9 @@ Test(gate_policy, what_opens_what)
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct gate_ip a = ip(cases[i].ip);
+		struct address a = ip(cases[i].ip);
 		const char *range = NULL;
-		const char *got = gate_ip_refusal(&a, cases[i].is_own, cases[i].allow_private,
+		const char *got = address_refusal(&a, cases[i].is_own, cases[i].allow_private,
 						  cases[i].named, &range);
 
 		cr_expect_str_eq(got ? got : "-", cases[i].want ? cases[i].want : "-", "row %zu",
@@ -235,10 +235,10 @@ Test(gate_policy, no_text_but_a_literal_is_an_address)
 		"",	  "1.2.3",    "1.2.3.4.5", "0x7f.1",	 "127.1", "1.2.3.256", "[::1]",
 		"::1%lo", " 1.1.1.1", "1.1.1.1.",  "2130706433", ":::",	  "1.1.1.1/8"
 	};
-	struct gate_ip a;
+	struct address a;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		cr_expect_not(gate_ip_parse(bad[i], &a), "%s", bad[i]);
+		cr_expect_not(address_parse(bad[i], &a), "%s", bad[i]);
 }
 
 static const struct gate_target targets[] = {
