@@ -239,7 +239,7 @@ static const struct probe not_the_reaper[] = {
 	IS(setpriority, EPERM, PRIO_PGRP, 1, 19),
 	IS(setpriority, EPERM, PRIO_USER, 0, 0),
 	IS(setpriority, ESRCH, PRIO_PROCESS, INT32_MAX, 0),
-	IS(setpriority, OK, PRIO_PROCESS, 0, 0),
+	IS(setpriority, OK, PRIO_PROCESS, 0, 19),
 	IS(ioprio_set, EPERM, 1, 1, 0),
 	IS(ioprio_set, EPERM, 2, 1, 0),
 	IS(ioprio_set, EPERM, 3, 0, 0),
