@@ -9,6 +9,8 @@
 #define PROXY_TLS_H
 
 #include <openssl/types.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/str.h"
@@ -17,29 +19,41 @@
 struct tls_config {
 	const char *ca_path;	 /* certificate + key, one PEM: goes to the signer, see signer.h */
 	const char *trust_store; /* PEM bundle of the system, read on first use */
-	const struct strlist *extra_ca;
-	const char *upstream_ca; /* or NULL */
+	const struct strlist *extra_ca; /* paths of PEM files, or NULL */
+	const char *upstream_ca;	/* or NULL */
+	bool offers_h2;			/* to clients; else http/1.1 alone */
+	void (*on_signer_lost)(void);	/* or NULL: no leaf will be made any more */
 };
 
-/* Checks ca_path, starts the signer (fork), makes the leaf key. No key of the CA's is in this process
- * afterwards. */
+/* Starts the signer (fork), which checks ca_path, reads extra_ca and upstream_ca, makes the contexts. The
+ * CA's private key is never in this process. The strings must stay. Call it with the loop made, before
+ * there is a credential, a connection or a thread: the signer is a copy of this process. */
 int tls_init(const struct tls_config *config, struct err *err) MUST_CHECK;
 
-/* A server-side SSL for what follows a CONNECT to `host`. The leaf is for `host`; its absence makes the
- * ClientHello callback wait (SSL_ERROR_WANT_CLIENT_HELLO_CB → -EAGAIN of io_handshake) until the signer
- * answered; then `resume(ctx)` is called. NULL: out of memory. */
+/* Frees all of it and ends the signer; every SSL is gone before. */
+void tls_clear(void);
+
+/* A server-side SSL for what follows a CONNECT to `host` (canonical). The leaf is for `host` and is asked
+ * of the signer here, while the client still reads the CONNECT's answer. Where it is not there when the
+ * handshake comes to it, the certificate callback waits (SSL_ERROR_WANT_X509_LOOKUP → -EAGAIN of
+ * io_handshake), and then `resume(ctx)` is called from the loop: shake hands on. The certificate callback
+ * and not the ClientHello's, because a resumed session needs no leaf and so waits for none. NULL: out of
+ * memory. */
 SSL *tls_accept_new(const char *host, void (*resume)(void *ctx), void *ctx);
 /* The SSL's owner goes away: `resume` is not called any more. Call before io_close. */
 void tls_accept_forget(SSL *ssl);
 
-/* The name that the client sent, or NULL; whether ALPN chose h2. */
+/* The name in this connection's own ClientHello as sent, or NULL; whether ALPN chose h2. */
 const char *tls_sni(const SSL *ssl);
 bool tls_is_h2(const SSL *ssl);
 
-/* A client-side SSL that verifies `host` (name or IP literal), offers `offers_h2`, and resumes a session
- * of the same (host, port, partition). `partition`: an id of the route, so that identities do not mix. */
+/* A client-side SSL that verifies `host` (name or IP literal), offers h2 and http/1.1 or the latter alone,
+ * and resumes a session of the same (host, port, partition, is_through_upstream). `partition`: an id of
+ * the route, so that identities do not mix; only compared. NULL with *err set: the trust store cannot be
+ * read, or out of memory. */
 SSL *tls_connect_new(const char *host, uint16_t port, const void *partition, bool offers_h2,
 		     bool is_through_upstream, struct err *err);
+bool tls_is_resumed(const SSL *ssl);
 
 /* After a handshake failed: "upstream_tls_verify" or "upstream_tls", and a sentence that tells which
  * check failed (expired, wrong name, unknown issuer …). Empties OpenSSL's error queue. */
