@@ -120,6 +120,15 @@ $(FUZZ): $(B)/%: $(B)/tests/%.o $(B)/libtree.a
 	$(call say,LINK)
 	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o %.a,$^) $(TESTLIBS)
 
+# What bench-proxy measures with. `empty` is linked as the proxy is: the least that a start costs.
+BENCH_PROXY := $(addprefix $(B)/bench-proxy/,load boot empty)
+
+$(B)/bench-proxy/load: $(B)/tests/bench/proxy/load_conn.o
+$(BENCH_PROXY): $(B)/bench-proxy/%: $(B)/tests/bench/proxy/%.o
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(if $(filter %/empty,$@),$(PROXY_LINK),$(LINK)) -o $@ $(filter %.o,$^) $(if $(filter %/load,$@),$(LIBS))
+
 ## Checks. All of them install what they need (Debian's archive only) or print the apt-get line.
 
 programs-test: all $(UNIT) $(PLATFORM) $(TOOLS) $(BENCH)
@@ -149,12 +158,17 @@ bench: build/.deps-check ## start cost next to unshare and bwrap; the gate's thr
 	$(SUBMAKE) programs-test image
 	@tests/bench/run.sh $(B)
 
+bench-proxy: build/.deps-build build/.deps-bench ## the native proxy next to nginx alone, squid and mitmproxy
+	$(SUBMAKE) $(B)/bin/egress-proxy $(BENCH_PROXY)
+	@tests/bench/proxy/bench.py --tools $(B)/bench-proxy --native $(B)/bin/egress-proxy \
+		--runs $(or $(BENCH_RUNS),5)
+
 tidy: build/.deps-build build/.deps-tidy ## clang-tidy and cppcheck
 	$(SUBMAKE) $(B)/gen/seccomp_filters.h
 	@tests/lint/tidy.sh $(B) $(SRC)
 
 format: ## clang-format in place
-	clang-format -i $(wildcard $(MODULES:%=%/*.[ch]) runtime/gen/*.c tests/*/*.[ch])
+	clang-format -i $(wildcard $(MODULES:%=%/*.[ch]) runtime/gen/*.c tests/*/*.[ch] tests/bench/proxy/*.[ch])
 
 ## The proxy's image and the show.
 
@@ -216,8 +230,8 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 FORCE:
-.PHONY: all programs-test check check-quick lint asan fuzz fuzz-run bench tidy format image-archive \
+.PHONY: all programs-test check check-quick lint asan fuzz fuzz-run bench bench-proxy tidy format image-archive \
         image demo deps man install uninstall clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
--include $(OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTOBJ:.o=.d)
+-include $(OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTOBJ:.o=.d) $(wildcard $(B)/tests/bench/proxy/*.d)
