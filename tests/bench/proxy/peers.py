@@ -152,7 +152,7 @@ class Bare(Peer):
         argv = ["/usr/bin/mitmdump", "-q", "-s", os.path.join(HERE, "bare_addon.py")]
         for name, value in options.items():
             argv += ["--set", f"{name}={value}"]
-        return argv, {"PATH": os.environ["PATH"], "HOME": self.home}
+        return argv, {"PATH": os.environ["PATH"], "HOME": self.home, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 class Squid(Peer):
