@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a peer may ask of an HTTP/2 connection beyond what nghttp2 bounds. Looks at the heads of the
+ * frames as they pass, before nghttp2 sees them:
+ *
+ *   CONTINUATION     frames and bytes of one header block (CVE-2024-28182): nghttp2 hands them up as
+ *                    one HEADERS frame, so a callback would be too late
+ *   RST_STREAM       streams given up in quick succession (rapid reset, CVE-2023-44487), and those that a
+ *                    peer makes this side reset by breaking the rules (CVE-2025-8671)
+ *   PING, SETTINGS,  frames that cost work and move nothing (CVE-2019-9512, -9515, -9513, -9518)
+ *   PRIORITY, unknown types, empty DATA
+ *
+ * Pure.
+ */
+#ifndef PROXY_H2_GUARD_H
+#define PROXY_H2_GUARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum h2_guard_limits {
+	H2_BLOCK_FRAMES =
+		8, /* HEADERS and seven CONTINUATION: twice the largest list in full frames */
+	H2_BLOCK_BYTES = 128 * 1024,
+	H2_PERIOD_MS = 30 * 1000,
+	H2_RESETS_MAX = 1000, /* in a period */
+	H2_IDLE_FRAMES_MAX = 10000,
+};
+
+struct h2_guard {
+	uint8_t head[9]; /* of the next frame, as far as it is there */
+	uint8_t have;
+	bool in_block; /* a header block has begun and not ended */
+	uint32_t skip; /* bytes of the preface or of a payload still to pass */
+	uint32_t block_frames, block_bytes;
+	uint32_t resets, idle_frames; /* in this period */
+	uint64_t period_ms;	      /* when it began */
+};
+
+/* `has_preface`: the peer is a client, whose first 24 bytes are no frame. */
+void h2_guard_init(struct h2_guard *guard, bool has_preface);
+
+/* Looks at the next bytes of the connection. 0, or -EPROTO once a limit is passed: *ret_problem is a
+ * static sentence, and the bytes must go no further. */
+int h2_guard_look(struct h2_guard *guard, const uint8_t *bytes, size_t len, uint64_t now_ms,
+		  const char **ret_problem) MUST_CHECK;
+
+/* One more stream that had to be reset for what the peer did. Returns as h2_guard_look. */
+int h2_guard_count_reset(struct h2_guard *guard, uint64_t now_ms,
+			 const char **ret_problem) MUST_CHECK;
+
+/* A header block has begun, or may have, and is not whole. */
+bool h2_guard_owes_head(const struct h2_guard *guard);
+
+#endif
