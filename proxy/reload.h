@@ -8,9 +8,13 @@
 #ifndef PROXY_RELOAD_H
 #define PROXY_RELOAD_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "proxy/routetable.h"
 #include "proxy/settings.h"
+
+enum { RELOAD_DRAIN_MS = 10 * 1000 }; /* what is under way at SIGTERM has that long */
 
 /* Reads settings->routes_path, which is borrowed, also for later reloads. */
 int reload_init(const struct settings *settings, struct err *err) MUST_CHECK;
@@ -23,5 +27,8 @@ struct routetable *routes_now(void);
 
 /* SIGTERM came: nothing new is begun, and a connection closes after the answer under way. */
 bool reload_is_draining(void);
+
+/* To be called when client_count() has become 0. */
+void reload_clients_gone(void);
 
 #endif

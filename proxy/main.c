@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The native egress proxy: the image's contract (docs/architecture.md) in one small static program.
+ *
+ * Runs in: two processes. The worker, one thread with one epoll loop, holds the tokens, the leaves' key and
+ * every connection; the signer holds the CA's private key and nothing else (signer.h).
+ *
+ * The start below stands in the order in which things become known and power is given up. Whatever may
+ * be put off is put off to the first request that needs it: the trust store, the resolver, the leaves.
+ * The environment is the only input; its variables are those of settings.h.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "proxy/audit.h"
+#include "proxy/dial.h"
+#include "proxy/listen.h"
+#include "proxy/loop.h"
+#include "proxy/reload.h"
+#include "proxy/settings.h"
+#include "proxy/tls.h"
+#include "proxy/tokens.h"
+
+static struct settings settings;
+static struct tokens tokens;
+static int exit_status;
+
+/* No other process of this uid reads our memory or environment, no core is written; as many
+ * connections as we may have. */
+static int close_memory(struct err *err)
+{
+	static const struct rlimit none = { 0, 0 };
+	struct rlimit files;
+
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
+		return err_sys(err, errno, "core dumps cannot be turned off");
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+			return err_sys(err, errno, "RLIMIT_NOFILE");
+	}
+	return 0;
+}
+
+/* Without it a client that trusts nothing yet known would wait for ever: better no proxy. */
+static void signer_lost(void)
+{
+	fputs("egress-proxy: the signer ended\n", stderr);
+	exit_status = EXIT_FAILURE;
+	loop_stop();
+}
+
+static int start_tls(struct err *err)
+{
+	const struct tls_config config = {
+		.ca_path = settings.ca_path,
+		.trust_store = settings.trust_store,
+		.extra_ca = &settings.extra_ca,
+		.upstream_ca = settings.upstream.ca,
+		.offers_h2 = true,
+		.on_signer_lost = signer_lost,
+	};
+
+	return tls_init(&config, err);
+}
+
+static int tell_ready(struct err *err)
+{
+	static const char line[] = "READY=1\n";
+	int rc;
+
+	if (settings.ready_fd < 0)
+		return 0;
+	rc = fd_write_all(settings.ready_fd, line, sizeof(line) - 1);
+	if (settings.ready_fd > STDERR_FILENO)
+		close(settings.ready_fd);
+	return rc < 0 ? err_sys(err, -rc, "EGRESS_PROXY_READY_FD") : 0;
+}
+
+static int run(struct err *err)
+{
+	TRY(close_memory(err));
+	TRY(tokens_take(&tokens, err));
+	TRY(settings_read(&tokens, &settings, err));
+	proxy_settings = &settings;
+	proxy_tokens = &tokens;
+	TRY(reload_init(&settings, err));
+
+	/* The signer is a copy of this process: it gets no token (MADV_DONTFORK) and no socket yet. */
+	TRY(loop_init(err));
+	TRY(start_tls(err));
+
+	audit_start(settings.audit_fd);
+	TRY(dial_init(settings.gate_fd, !settings.gate_relays, err));
+	TRY(reload_watch_signals(err));
+	TRY(listen_start(&settings, err));
+	TRY(tell_ready(err));
+	return loop_run(err);
+}
+
+int main(int argc, char **argv)
+{
+	struct err err;
+
+	(void)argv;
+	if (argc > 1) {
+		fputs("egress-proxy: takes no arguments; see the environment's variables in "
+		      "docs/architecture.md\n",
+		      stderr);
+		return 64; /* EX_USAGE */
+	}
+	signal(SIGPIPE, SIG_IGN);
+	if (run(&err) < 0) {
+		fprintf(stderr, "egress-proxy: %s\n", err.text);
+		exit_status = EXIT_FAILURE;
+	}
+	tokens_wipe(&tokens);
+	return exit_status;
+}
