@@ -46,6 +46,7 @@ struct client {
 	struct authority connect; /* of the CONNECT around it; host "": in the clear */
 	const char *sni;	  /* as sent, or NULL; the SSL's own */
 	bool is_closed;
+	size_t discarded_bytes;	    /* by client_linger */
 	struct client *next, *prev; /* all of them */
 };
 
@@ -61,6 +62,9 @@ size_t client_count(void);
 void client_set_deadline(struct client *client, uint64_t after_ms); /* 0: none */
 /* `ready` once more before the loop sleeps: a share of work is used up. */
 void client_defer(struct client *client);
+/* All is written: ends our side, discards what still comes for a while, then closes. What is closed
+ * while its peer still sends is reset by the kernel, and the peer may lose what it was just sent. */
+void client_linger(struct client *client);
 /* Closes at once and frees by a task: the caller returns without touching it again. */
 void client_close(struct client *client);
 

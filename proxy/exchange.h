@@ -29,7 +29,8 @@ struct exchange {
 	bool is_websocket; /* a 101 went: both pipes are raw */
 	bool is_logged;
 	bool is_aborted; /* the answer cannot be completed */
-	struct routetable *table;
+	bool is_retried;
+	struct routetable *table; /* a reference: the verdict points into it */
 	struct task request_space_task, answer_space_task, finish_task;
 	struct exchange *next, *prev; /* all of them */
 };
@@ -64,12 +65,19 @@ void exchange_answer_space(struct exchange *exchange);
  * upstream_closed, upstream_proxy_refused, upstream_error. status 0: 502. The upstream has let go. */
 void exchange_upstream_failed(struct exchange *exchange, unsigned status, const char *reason,
 			      const char *detail);
+/* A connection that had served before failed before any byte of an answer. Where the request may be sent
+ * twice (idempotent, no body) and was not yet, sends it by a new connection and returns true. The
+ * upstream has let go. */
+bool exchange_retry(struct exchange *exchange);
 /* The upstream side is finished with the exchange (answer complete): detaches. */
 void exchange_upstream_done(struct exchange *exchange);
 
 /* Called by an upstream that got a 403 to its CONNECT from the upstream proxy: that answer is passed
  * to the client as it came (exchange_answer_head, …), logged as deny upstream_proxy_refused. */
 void exchange_mark_refused_upstream(struct exchange *exchange);
+
+/* A correlation id for the upstream proxy: 64 random bits in hexadecimal. */
+void exchange_make_id(char out[static 17]);
 
 /* The process ends: what is under way gets its line. */
 void exchange_end_all(void);

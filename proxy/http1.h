@@ -87,6 +87,10 @@ int http1_body_read(struct http1_body *body, const char *bytes, size_t len, size
 		    const char **ret_data, size_t *ret_data_len,
 		    struct http1_error *ret_error) MUST_CHECK;
 
+/* How many of the bytes that come next are content and nothing else, so that they may be read straight
+ * to where content goes; 0 within framing. They still go through http1_body_read. */
+size_t http1_body_content(const struct http1_body *body);
+
 /* The input ended. Whether the body is whole (BODY_STREAM: yes). */
 bool http1_body_end(struct http1_body *body);
 

@@ -34,11 +34,14 @@ void pool_drain(void);
 
 /* The connection is open: gives it to those that wait for it. */
 void pool_opened(struct upstream_conn *conn);
-/* It could not be opened; conn is closed. Tells those that wait. */
+/* It could not be opened. Tells those that wait, and closes it. */
 void pool_failed(struct upstream_conn *conn, unsigned status, const char *reason,
 		 const char *detail);
-/* HTTP/1: nothing is under way; kept for the next, or closed. HTTP/2: has room again, or is empty. */
-void pool_release(struct upstream_conn *conn);
+/* It has room for one more exchange; `is_empty`: nothing is under way on it. After pool_drain, or when
+ * there are too many idle ones, an empty one is closed. */
+void pool_release(struct upstream_conn *conn, bool is_empty);
+/* pool_drain came since it was opened: it takes no more, and is closed once it is empty. */
+bool pool_is_stale(const struct upstream_conn *conn);
 /* Takes it out of every list. */
 void pool_forget(struct upstream_conn *conn);
 

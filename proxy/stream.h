@@ -32,6 +32,9 @@ struct pipe {
 	size_t start, len, cap; /* linear: data[start .. start+len); moved to the front when full */
 	uint64_t total_bytes;	/* that ever went in */
 	bool ended;		/* no more comes: the message is complete once len is 0 */
+	/* Of an answer that came by HTTP/2 and may go on by it (gRPC); set before `ended`. Owned, one
+	 * allocation with its bytes; NULL: none. A side that cannot carry them lets them be. */
+	struct fields *trailers;
 };
 
 struct exchange;
@@ -75,10 +78,11 @@ struct upstream_ops {
 	void (*abort)(void *stream);
 };
 
-/* Room in a pipe, made if need be. → where to write, *ret_room bytes (0: full). */
+/* Room in a pipe, made if need be. → where to write, *ret_room bytes (0: full, or, where it is empty, out
+ * of memory). A pipe takes PIPE_BYTES in all. */
 uint8_t *pipe_room(struct pipe *pipe, size_t *ret_room);
 void pipe_commit(struct pipe *pipe, size_t len);
 void pipe_consume(struct pipe *pipe, size_t len);
-void pipe_clear(struct pipe *pipe);
+void pipe_clear(struct pipe *pipe); /* frees the trailers too */
 
 #endif

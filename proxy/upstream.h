@@ -12,9 +12,11 @@
 
 #include "proxy/audit.h"
 #include "proxy/dial.h"
+#include "proxy/inbound.h"
 #include "proxy/io.h"
 #include "proxy/loop.h"
 #include "proxy/message.h"
+#include "proxy/outbound.h"
 #include "proxy/stream.h"
 
 /* How long the outside may take, in ms. docs/timeouts.md has the same table. */
@@ -50,25 +52,33 @@ struct upstream_conn_ops {
 struct upstream_conn {
 	struct io io;
 	const struct upstream_conn_ops *ops;
-	void *protocol; /* the ops' own */
+	void *protocol;	   /* the ops' own */
+	struct inbound in; /* HTTP/1, and the CONNECT */
+	struct outbound out;
 	struct upstream_key key;
 	struct timer timer;
 	uint64_t due_ms;
 	struct task again, free_task;
 	struct dial *dial;
+	unsigned step; /* of upstream.c, while it is opened */
+	uint64_t step_us;
 	struct audit_phases phases; /* dial, connect, tls: for the first exchange */
 	char request_id[17];	    /* sent with the CONNECT; "" : none */
 	struct exchange *waiting;   /* list by wish.next: those that it is opened for */
 	bool is_closed;
-	bool is_draining;			      /* ends with what is under way */
-	bool is_idle;				      /* in the pool's list of the idle */
-	struct upstream_conn *hash_next, **hash_prev; /* pool.c */
-	struct upstream_conn *lru_next, *lru_prev;
+	bool is_opened;	     /* in the hands of upstream_h1.c or _h2.c */
+	bool is_used;	     /* has served */
+	bool is_refused;     /* the upstream proxy's 403 to our CONNECT lies in `in` */
+	unsigned generation; /* pool.c */
+	bool is_idle;	     /* in the pool's list of the idle */
+	struct upstream_conn *hash_next, **hash_link; /* pool.c; link NULL: in no list */
+	struct upstream_conn *lru_next, *lru_prev;    /* pool.c, while is_idle */
 };
 
-/* Begins to open; ends in pool_opened or pool_failed, later or before it returns. NULL: no memory, and
- * neither was called. */
-struct upstream_conn *upstream_open(const struct upstream_key *key, struct exchange *first);
+/* Out of memory: NULL. */
+struct upstream_conn *upstream_new(const struct upstream_key *key);
+/* Begins to open; ends in pool_opened or pool_failed, later or before it returns. */
+void upstream_open(struct upstream_conn *conn);
 
 /* For the protocols. */
 

@@ -1,0 +1,603 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * HTTP/1 with a client; see client.h. Runs in: the proxy's worker.
+ *
+ *   HEAD ──begin──▶ BODY ──whole──▶ ANSWER ──done──▶ HEAD …
+ *     └─CONNECT─▶ TUNNEL ─▶ client_tls.c          └──▶ CLOSING ─▶ client_linger
+ *
+ * One request at a time: what a client sends ahead waits in its buffer, then in the socket. A request
+ * that is answered before its body was read is the connection's last, and nothing more of it is read.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "proxy/block.h"
+#include "proxy/client.h"
+#include "proxy/exchange.h"
+#include "proxy/inbound.h"
+#include "proxy/outbound.h"
+#include "proxy/reload.h"
+
+enum state {
+	HEAD,	 /* waits for a request, or for the rest of its head */
+	BODY,	 /* reads its body; of a WebSocket, all that comes */
+	ANSWER,	 /* nothing more to read before the answer is through */
+	TUNNEL,	 /* a CONNECT was admitted: its answer is being written */
+	CLOSING, /* the last answer is being written */
+};
+
+struct client_h1 {
+	struct client *client;
+	struct downstream down;
+	struct inbound in;
+	struct outbound out;
+	enum state state;
+	bool is_http11;	   /* the request under way */
+	bool is_head;	   /* its method is HEAD */
+	bool is_answered;  /* its final head is written */
+	bool is_answering; /* and the body is not */
+	bool is_raw;	   /* a WebSocket */
+	bool is_blocked;   /* request_body was full */
+	bool is_last;	   /* the connection ends with this answer */
+	bool reads_ahead;
+};
+
+static struct client_h1 *h1_of(const struct client *client)
+{
+	return client->protocol;
+}
+
+static void run(struct client *client);
+
+/* The client is lost. */
+static void vanish(struct client *client)
+{
+	struct client_h1 *h1 = h1_of(client);
+
+	if (h1->down.exchange)
+		exchange_client_gone(h1->down.exchange);
+	client_close(client);
+}
+
+/* ---- writing ---- */
+
+/* false: the client is gone. */
+static bool write_more(struct client *client)
+{
+	struct client_h1 *h1 = h1_of(client);
+	struct exchange *exchange = h1->down.exchange;
+	size_t moved = 0;
+	int rc;
+
+	if (!exchange || !h1->is_answering) {
+		rc = outbound_flush(&h1->out, &client->io);
+	} else {
+		rc = outbound_move(&h1->out, &client->io, &exchange->answer_body, &moved);
+		if (moved)
+			client_set_deadline(client,
+					    h1->is_raw ? CLIENT_SOCKET_MS : CLIENT_STALL_MS);
+		if (moved || rc == 1)
+			exchange_answer_space(exchange);
+		if (rc == 1 && h1->is_raw)
+			io_end(&client->io);
+		if (rc == 1)
+			h1->is_answering = false;
+	}
+	if (rc < 0 && rc != -EAGAIN) {
+		vanish(client);
+		return false;
+	}
+	return true;
+}
+
+static void put_text(struct buf *buf, const char *text)
+{
+	buf_append(buf, text, strlen(text));
+}
+
+static void put_length(struct buf *buf, uint64_t length)
+{
+	char digits[24];
+	int len = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)length);
+
+	http1_write_field(buf, SPAN("Content-Length"), (struct span){ digits, (size_t)len });
+}
+
+/* How an answer's body is framed for this client. */
+static enum body_kind framing_for(const struct client_h1 *h1, const struct response *response,
+				  bool ends)
+{
+	if (ends)
+		return BODY_NONE;
+	if (response->body == BODY_LENGTH)
+		return BODY_LENGTH;
+	return h1->is_http11 ? BODY_CHUNKED : BODY_STREAM;
+}
+
+static bool may_have_body(const struct client_h1 *h1, unsigned status)
+{
+	return !h1->is_head && status != 204 && status != 304;
+}
+
+static void put_framing(struct client_h1 *h1, const struct response *response, enum body_kind kind)
+{
+	struct buf *buf = &h1->out.buf;
+
+	if (kind == BODY_CHUNKED)
+		put_text(buf, "Transfer-Encoding: chunked\r\n");
+	else if (kind == BODY_LENGTH || (kind == BODY_NONE && response->has_content_length))
+		put_length(buf, response->content_length);
+	else if (kind == BODY_NONE && may_have_body(h1, response->status))
+		put_length(buf, 0);
+	if (h1->is_last)
+		put_text(buf, "Connection: close\r\n");
+}
+
+static void put_fields(struct buf *buf, const struct response *response)
+{
+	http1_write_status(buf, response->status, response->phrase);
+	for (size_t i = 0; i < response->fields.count; i++)
+		http1_write_field(buf, response->fields.items[i].name,
+				  response->fields.items[i].value);
+}
+
+static void begin_raw(struct client *client, const struct response *response)
+{
+	struct client_h1 *h1 = h1_of(client);
+
+	put_fields(&h1->out.buf, response);
+	put_text(&h1->out.buf, "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+	outbound_start_body(&h1->out, BODY_STREAM, 0);
+	http1_body_start(&h1->in.body, BODY_STREAM, 0, true);
+	h1->is_raw = h1->is_answering = h1->is_last = true;
+	h1->state = BODY;
+	client_set_deadline(client, CLIENT_SOCKET_MS);
+}
+
+static void begin_answer(struct client_h1 *h1, const struct response *response, bool ends)
+{
+	enum body_kind kind = framing_for(h1, response, ends);
+
+	h1->is_last |= response->ends_connection || !h1->is_http11 || reload_is_draining() ||
+		       kind == BODY_STREAM;
+	put_fields(&h1->out.buf, response);
+	put_framing(h1, response, kind);
+	put_text(&h1->out.buf, "\r\n");
+	outbound_start_body(&h1->out, kind, response->content_length);
+	h1->is_answered = h1->is_answering = true;
+}
+
+static void on_send_response(void *stream, const struct response *response, bool ends)
+{
+	struct client *client = stream;
+	struct client_h1 *h1 = h1_of(client);
+
+	if (outbound_begin(&h1->out) < 0) {
+		vanish(client);
+		return;
+	}
+	if (response->status == 101)
+		begin_raw(client, response);
+	else if (response->status >= 200)
+		begin_answer(h1, response, ends);
+	else if (h1->is_http11)
+		put_text(&h1->out.buf, "HTTP/1.1 100 Continue\r\n\r\n");
+	/* The first of a body comes at once in most cases, and leaves with the head. */
+	if (ends)
+		write_more(client);
+	else
+		client_defer(client);
+}
+
+static void on_body_ready(void *stream)
+{
+	write_more(stream);
+}
+
+static void on_body_space(void *stream)
+{
+	struct client *client = stream;
+
+	if (h1_of(client)->is_blocked)
+		run(client);
+}
+
+/* Closed before the answer's end. Where only the close tells the end it must not look like one. */
+static void on_abort(void *stream)
+{
+	static const struct linger reset = { .l_onoff = 1 };
+	struct client *client = stream;
+
+	if (h1_of(client)->out.kind == BODY_STREAM && !client->io.ssl)
+		setsockopt(client->io.source.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	client_close(client);
+}
+
+static void on_done(void *stream, bool close_after)
+{
+	struct client *client = stream;
+	struct client_h1 *h1 = h1_of(client);
+
+	h1->is_answered = h1->is_answering = h1->is_raw = false;
+	h1->state = close_after || h1->is_last ? CLOSING : HEAD;
+	client_set_deadline(client, CLIENT_IDLE_MS);
+	run(client);
+}
+
+static const struct downstream_ops down_ops = {
+	.send_response = on_send_response,
+	.body_ready = on_body_ready,
+	.body_space = on_body_space,
+	.abort = on_abort,
+	.done = on_done,
+};
+
+/* ---- requests ---- */
+
+static const struct authority *connect_of(const struct client *client)
+{
+	return client->io.ssl ? &client->connect : NULL;
+}
+
+/* Answers and ends. `request` NULL: the bytes are none. */
+static void refuse(struct client *client, const struct request *request,
+		   const struct authority *place, const struct http1_error *error)
+{
+	struct verdict verdict = { .status = error->status, .reason = error->reason };
+
+	if (place)
+		verdict.place = *place;
+	snprintf(verdict.detail, sizeof(verdict.detail), "%s", error->detail);
+	h1_of(client)->state = ANSWER;
+	h1_of(client)->is_last = true;
+	exchange_refuse(&h1_of(client)->down, request, &verdict);
+}
+
+static bool is_for(const struct authority *named, const struct authority *place)
+{
+	return !strcmp(named->host, place->host) && (!named->port || named->port == place->port);
+}
+
+static void judge_connect(struct client *client, const struct http1_request *head)
+{
+	static const struct http1_error mismatch = { 421, "authority_mismatch",
+						     "CONNECT and Host name two hosts" };
+	struct client_h1 *h1 = h1_of(client);
+	const struct authority *target = &head->connect_target;
+	struct verdict verdict;
+
+	for (size_t i = 0; i < head->request.named_count; i++) {
+		if (!is_for(&head->request.named[i], target)) {
+			refuse(client, &head->request, target, &mismatch);
+			return;
+		}
+	}
+	decide_connect(target, routes_now(), &verdict);
+	h1->state = verdict.is_allowed ? TUNNEL : ANSWER;
+	if (!verdict.is_allowed) {
+		h1->is_last = true;
+		exchange_refuse(&h1->down, &head->request, &verdict);
+		return;
+	}
+	client->connect = *target;
+	if (outbound_begin(&h1->out) < 0)
+		client_close(client);
+	else
+		put_text(&h1->out.buf, "HTTP/1.1 200 Connection established\r\n\r\n");
+}
+
+/* What the bytes alone do not tell: whether this form of request may stand here. NULL: it may. */
+static const struct http1_error *misplaced(const struct client *client,
+					   const struct http1_request *head)
+{
+	static const struct http1_error nested = { 400, "nested_connect",
+						   "a CONNECT inside a CONNECT" };
+	static const struct http1_error scheme = { 400, "bad_authority",
+						   "a URL with another scheme than is spoken" };
+	static const struct http1_error origin = { 400, "not_a_proxy_request",
+						   "a path without a host" };
+	bool is_https = client->io.ssl != NULL;
+
+	if (head->is_connect)
+		return is_https ? &nested : NULL;
+	if (head->is_absolute && head->is_absolute_https != is_https)
+		return &scheme;
+	return is_https || head->is_absolute ? NULL : &origin;
+}
+
+static void begin_request(struct client *client, struct http1_request *head)
+{
+	struct client_h1 *h1 = h1_of(client);
+	struct request *request = &head->request;
+	const struct http1_error *error = misplaced(client, head);
+
+	h1->is_http11 = request->is_http11;
+	h1->is_head = request->method.len == 4 && !memcmp(request->method.at, "HEAD", 4);
+	h1->is_last = head->wants_close && !head->is_connect;
+	h1->reads_ahead = !error;
+	request->is_https = client->io.ssl != NULL;
+	request->connect = connect_of(client);
+	request->sni = client->sni;
+	if (error) {
+		refuse(client, head->is_connect ? NULL : request, connect_of(client), error);
+	} else if (head->is_connect) {
+		judge_connect(client, head);
+	} else {
+		http1_body_start(&h1->in.body, request->body, request->content_length, true);
+		h1->state = h1->in.body.done ? ANSWER : BODY;
+		client_set_deadline(client, h1->in.body.done ? 0 : CLIENT_STALL_MS);
+		exchange_begin(&h1->down, request);
+	}
+}
+
+/* Never beyond the head of a CONNECT, behind which TLS begins: as far as reads may go now. */
+static size_t read_limit(const struct client *client)
+{
+	static char bytes[3 + BLOCK_BYTES];
+	const struct inbound *in = &h1_of(client)->in;
+	size_t before = in->len < 3 ? in->len : 3;
+	const char *end;
+	ssize_t n;
+
+	if (client->io.ssl || (in->len && in->data[in->start] != 'C'))
+		return SIZE_MAX;
+	if (before)
+		memcpy(bytes, in->data + in->start + in->len - before, before);
+	n = recv(client->io.source.fd, bytes + before, BLOCK_BYTES, MSG_PEEK | MSG_DONTWAIT);
+	if (n <= 0 || (!before && bytes[0] != 'C'))
+		return SIZE_MAX;
+	end = memmem(bytes, before + (size_t)n, "\r\n\r\n", 4);
+	return end ? (size_t)(end - bytes) + 4 - before : (size_t)n;
+}
+
+static bool fill(struct client *client)
+{
+	struct client_h1 *h1 = h1_of(client);
+	bool was_empty = !h1->in.len;
+	ssize_t n;
+
+	if (!client->io.may_read)
+		return false;
+	n = inbound_fill(&h1->in, &client->io, read_limit(client));
+	if (n > 0 && was_empty)
+		client_set_deadline(client, CLIENT_HEAD_MS);
+	if (n == 0)
+		client_linger(client);
+	else if (n < 0 && n != -EAGAIN)
+		vanish(client);
+	return n > 0;
+}
+
+/* Returns whether to go on. */
+static bool read_head(struct client *client)
+{
+	static struct http1_request head;
+	struct client_h1 *h1 = h1_of(client);
+	struct http1_error error;
+	ssize_t used = 0;
+
+	if (h1->in.len)
+		used = http1_parse_request(inbound_bytes(&h1->in), h1->in.len, &h1->in.scan, &head,
+					   &error);
+	if (!used)
+		return fill(client);
+	if (used < 0) {
+		h1->is_http11 = true;
+		h1->is_head = h1->reads_ahead = false;
+		refuse(client, NULL, connect_of(client), &error);
+		return !client->is_closed;
+	}
+	begin_request(client, &head);
+	if (!client->is_closed)
+		inbound_use(&h1->in, (size_t)used);
+	return !client->is_closed;
+}
+
+static void fail_body(struct client *client, const struct http1_error *error)
+{
+	struct client_h1 *h1 = h1_of(client);
+
+	h1->state = ANSWER;
+	h1->is_last = true;
+	h1->reads_ahead = false;
+	exchange_bad_request(&h1->down, connect_of(client), error->status, error->reason,
+			     error->detail);
+}
+
+static void end_body(struct client *client)
+{
+	struct client_h1 *h1 = h1_of(client);
+
+	h1->state = ANSWER;
+	h1->reads_ahead &= !h1->is_raw;
+	client_set_deadline(client, h1->is_raw ? CLIENT_SOCKET_MS : 0);
+	h1->down.exchange->request_body.ended = true;
+	exchange_request_ready(h1->down.exchange);
+}
+
+/* Returns whether to go on. */
+static bool judge_body(struct client *client, enum inbound_result result, size_t moved,
+		       const struct http1_error *error)
+{
+	static const struct http1_error cut = { 400, "incomplete_body",
+						"closed in the middle of a body" };
+	static const struct http1_error memory = { 502, "upstream_error", "out of memory" };
+	struct client_h1 *h1 = h1_of(client);
+
+	if (result == INBOUND_DONE) {
+		end_body(client);
+		return true;
+	}
+	if (result == INBOUND_MOVED) {
+		if (moved)
+			exchange_request_ready(h1->down.exchange);
+		return true;
+	}
+	h1->is_blocked = result == INBOUND_FULL;
+	if (h1->is_blocked) /* it is for the server to have a deadline */
+		client_set_deadline(client, 0);
+	else if (result == INBOUND_RESET)
+		vanish(client);
+	else if (result == INBOUND_BAD)
+		fail_body(client, error);
+	else if (result == INBOUND_ENDED)
+		fail_body(client, &cut);
+	else if (result == INBOUND_NO_MEMORY)
+		fail_body(client, &memory);
+	return false;
+}
+
+static bool read_body(struct client *client, size_t *budget)
+{
+	struct client_h1 *h1 = h1_of(client);
+	struct http1_error error = { 0 };
+	enum inbound_result result;
+	size_t moved;
+
+	/* Refused, or answered: the rest is of no use. */
+	if (!h1->down.exchange || (h1->is_last && h1->is_answered))
+		return false;
+	result = inbound_move(&h1->in, &client->io, &h1->down.exchange->request_body, &moved,
+			      &error);
+	if (moved)
+		client_set_deadline(client, h1->is_raw ? CLIENT_SOCKET_MS : CLIENT_STALL_MS);
+	if (!judge_body(client, result, moved, &error) || client->is_closed)
+		return false;
+	*budget -= moved < *budget ? moved : *budget;
+	if (!*budget)
+		client_defer(client);
+	return *budget > 0;
+}
+
+/* While the answer is awaited: a reset is found, and the next request is taken in. */
+static bool read_ahead(struct client *client)
+{
+	struct client_h1 *h1 = h1_of(client);
+	ssize_t n;
+
+	if (!h1->reads_ahead || !client->io.may_read || client->io.peer_ended ||
+	    h1->in.len > BLOCK_BYTES / 2)
+		return false;
+	n = inbound_fill(&h1->in, &client->io, read_limit(client));
+	if (n < 0 && n != -EAGAIN)
+		vanish(client);
+	return n > 0;
+}
+
+static bool leave_for_tunnel(struct client *client)
+{
+	struct client_h1 *h1 = h1_of(client);
+	bool has_more = h1->in.len > 0;
+
+	inbound_clear(&h1->in);
+	outbound_clear(&h1->out);
+	client->protocol = NULL;
+	free(h1);
+	if (has_more) { /* behind other requests: it was read along with them */
+		client_close(client);
+		return false;
+	}
+	client_tls_start(client);
+	return false;
+}
+
+/* Returns whether there may be more to do. */
+static bool step(struct client *client, size_t *budget)
+{
+	struct client_h1 *h1 = h1_of(client);
+
+	switch (h1->state) {
+	case HEAD:
+		return read_head(client);
+	case BODY:
+		return read_body(client, budget);
+	case ANSWER:
+		return read_ahead(client);
+	case TUNNEL:
+		return outbound_is_empty(&h1->out) && leave_for_tunnel(client);
+	case CLOSING:
+		if (outbound_is_empty(&h1->out))
+			client_linger(client);
+		return false;
+	}
+	return false;
+}
+
+static void run(struct client *client)
+{
+	size_t budget = IO_SHARE_BYTES;
+
+	h1_of(client)->is_blocked = false;
+	do {
+		if (!outbound_is_empty(&h1_of(client)->out) || h1_of(client)->is_answering)
+			if (!write_more(client))
+				return;
+	} while (step(client, &budget));
+}
+
+/* ---- the connection ---- */
+
+static void on_due(struct client *client)
+{
+	static const struct http1_error slow_head = { 400, "bad_request_line",
+						      "a head that did not come in time" };
+	static const struct http1_error slow_body = { 400, "incomplete_body",
+						      "a body that did not come in time" };
+	struct client_h1 *h1 = h1_of(client);
+
+	if (h1->state == HEAD && h1->in.len) {
+		h1->is_http11 = true;
+		refuse(client, NULL, connect_of(client), &slow_head);
+	} else if (h1->state == BODY && !h1->is_answering) {
+		fail_body(client, &slow_body);
+	} else if (h1->state == HEAD) {
+		client_linger(client);
+	} else {
+		vanish(client);
+	}
+}
+
+static void on_drain(struct client *client)
+{
+	struct client_h1 *h1 = h1_of(client);
+
+	if (h1->state == HEAD && !h1->in.len)
+		client_linger(client);
+}
+
+static void on_clear(struct client *client)
+{
+	struct client_h1 *h1 = client->protocol;
+
+	if (!h1)
+		return;
+	inbound_clear(&h1->in);
+	outbound_clear(&h1->out);
+	free(h1);
+}
+
+static const struct client_ops h1_ops = {
+	.ready = run,
+	.due = on_due,
+	.drain = on_drain,
+	.clear = on_clear,
+};
+
+void client_h1_start(struct client *client)
+{
+	struct client_h1 *h1 = calloc(1, sizeof(*h1));
+
+	if (!h1) {
+		client_close(client);
+		return;
+	}
+	h1->client = client;
+	h1->down = (struct downstream){ &down_ops, client, NULL };
+	client->protocol = h1;
+	client->ops = &h1_ops;
+	client_set_deadline(client, CLIENT_IDLE_MS);
+	run(client);
+}
