@@ -179,7 +179,7 @@ def _clean_fields(request, route, named, websocket):
     and its heirs do not tell apart."""
     stripped = {b"authorization"}
     if route.auth_header:
-        stripped.add(route.auth_header.encode())
+        stripped.add(route.auth_header.replace("_", "-").encode())
     kept = []
     for name, value in request.fields:
         lower = name.lower()
