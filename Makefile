@@ -90,6 +90,26 @@ $(B)/%.o: %.c $(B)/flags
 	$(call say,CC)
 	$(Q)$(COMPILE) -MMD -MP -c -o $@ $<
 
+# The native proxy's image, and its digest, which is compiled into bottle: it runs this proxy or none.
+$(B)/gen/make_image: $(B)/rootfs/native/make_image.o $(call part,base)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(LINK) -o $@ $^
+
+NATIVE ?= no
+ifeq ($(NATIVE),no)
+$(B)/gen/native_digest.h:
+	@mkdir -p $(@D)
+	$(Q)echo '#define NATIVE_IMAGE_DIGEST ""' >$@
+else
+$(B)/gen/native_digest.h $(B)/bin/native.oci.tar &: $(B)/gen/make_image $(B)/bin/egress-proxy
+	$(call say,GEN)
+	$(Q)strip -o $(B)/gen/egress-proxy $(B)/bin/egress-proxy
+	$(Q)$< $(B)/gen/egress-proxy $(B)/bin/native.oci.tar $(B)/gen/native_digest.h
+endif
+
+$(B)/runtime/native_image.o: $(B)/gen/native_digest.h
+
 # Its content is the command lines: when they change, everything is built anew.
 $(B)/flags: FORCE
 	@mkdir -p $(@D)
@@ -168,7 +188,7 @@ tidy: build/.deps-build build/.deps-tidy ## clang-tidy and cppcheck
 	@tests/lint/tidy.sh $(B) $(SRC)
 
 format: ## clang-format in place
-	clang-format -i $(wildcard $(MODULES:%=%/*.[ch]) runtime/gen/*.c tests/*/*.[ch] tests/bench/proxy/*.[ch])
+	clang-format -i $(wildcard $(MODULES:%=%/*.[ch]) runtime/gen/*.c rootfs/native/*.c tests/*/*.[ch] tests/bench/proxy/*.[ch])
 
 ## The proxy's image and the show.
 
@@ -205,6 +225,7 @@ build/man/%: man/%.scd
 
 install: all man ## install under DESTDIR and PREFIX (/usr/local)
 	$(INSTALL) 755 $(B)/bin/bottle $(DESTDIR)$(PREFIX)/bin/bottle
+	$(INSTALL) 644 -t $(SHARE)/bottle $(wildcard $(B)/bin/native.oci.tar)
 	$(INSTALL) 644 -t $(SHARE)/man/man1 $(filter %.1,$(MAN))
 	$(INSTALL) 644 -t $(SHARE)/man/man5 $(filter %.5,$(MAN))
 	$(INSTALL) 644 completions/bottle.bash $(SHARE)/bash-completion/completions/bottle
@@ -234,4 +255,4 @@ FORCE:
         image demo deps man install uninstall clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
--include $(OBJ:.o=.d) $(TESTLIB:.o=.d) $(TESTOBJ:.o=.d) $(wildcard $(B)/tests/bench/proxy/*.d)
+-include $(OBJ:.o=.d) $(B)/rootfs/native/make_image.d $(TESTLIB:.o=.d) $(TESTOBJ:.o=.d) $(wildcard $(B)/tests/bench/proxy/*.d)

@@ -70,7 +70,8 @@ KEY(manifest, upstream.auth.token_ref, "egress.upstream_proxy.auth.token_ref", t
 KEY(manifest, extra_ca, "egress.extra_ca", paths, 0, 64, "", \
     "PEM files with CAs that are trusted beside the host's when the proxy verifies a server.") \
 KEY(manifest, proxy_image, "proxy.image", image, 0, 0, "the one that came with bottle", \
-    "Image of the egress proxy. BOTTLE_EGRESS_PROXY_IMAGE takes its place.") \
+    "Image of the egress proxy: native is the one that came with bottle, any other name or digest one " \
+    "that was imported. BOTTLE_EGRESS_PROXY_IMAGE takes its place.") \
 KEY(manifest, proxy_port, "proxy.port", port, 1024, 65535, "9099", \
     "Port on which the proxy listens. BOTTLE_EGRESS_PROXY_PORT takes its place.") \
 KEY(manifest, start_timeout_ms, "proxy.start_timeout", duration, 100, 600000, "10s", \

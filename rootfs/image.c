@@ -49,6 +49,13 @@ const char *image_label(const struct image *image, const char *key)
 	return NULL;
 }
 
+bool image_has_label(const struct image *image, const char *key, const char *value)
+{
+	const char *found = image_label(image, key);
+
+	return found && strcmp(found, value) == 0;
+}
+
 /* Opens the image `hex` and reads its record. -ENOENT without a sentence when it is not there. */
 static int open_image(const struct store *store, const char *hex, struct image *ret_image,
 		      struct err *err)
@@ -179,6 +186,27 @@ static int publish(struct store *store, struct stage *stage, const char *hex, st
 	return stage_publish(stage, hex, err);
 }
 
+/* The tags of one digest, except `but` (or NULL). */
+static int tags_of(const struct store *store, const char *hex, const char *but,
+		   struct strlist *ret_tags, struct err *err)
+{
+	cleanup_with(strlist_clear) struct strlist tags = { 0 };
+
+	TRY(store_tag_list(store, &tags, err));
+	for (size_t i = 0; i < tags.len; i++) {
+		char found[SHA256_HEX_BYTES];
+
+		if (but && strcmp(tags.items[i], but) == 0)
+			continue;
+		if (store_tag_read(store, tags.items[i], found, NULL) < 0 ||
+		    strcmp(found, hex) != 0)
+			continue;
+		if (strlist_add(ret_tags, tags.items[i]) < 0)
+			return err_sys(err, ENOMEM, "reading tags");
+	}
+	return 0;
+}
+
 /* What an import needs until it is over; cleared in this order. */
 struct import {
 	struct store store;
@@ -187,6 +215,7 @@ struct import {
 	struct source source;
 	struct image_config config;
 	char *tag;
+	const char *only_hex; /* borrowed: the one image that is wanted, or NULL */
 };
 
 static void import_clear(struct import *import)
@@ -208,15 +237,38 @@ static int open_stage(struct import *import, struct err *err)
 	return 0;
 }
 
+static int check_wanted(const struct import *import, struct err *err)
+{
+	const char *hex = import->source.config_hex;
+
+	if (!import->only_hex || strcmp(import->only_hex, hex) == 0)
+		return 0;
+	return err_set(err, ESTALE, "%s: holds the image sha256:%.12s, not sha256:%.12s",
+		       import->archive.path, hex, import->only_hex);
+}
+
+/* What the tag pointed to until now has no name any more: it goes, unless a run uses it. Under the
+ * lock. That it could not be removed is no failure of the import. */
+static void remove_former(struct store *store, const char *former_hex, const char *hex)
+{
+	cleanup_with(strlist_clear) struct strlist others = { 0 };
+
+	if (strcmp(former_hex, hex) != 0 && tags_of(store, former_hex, NULL, &others, NULL) == 0 &&
+	    others.len == 0)
+		(void)!store_remove_image(store, former_hex, NULL);
+}
+
 static int run_import(struct import *import, const char *path, const char *wanted_tag,
 		      struct err *err)
 {
+	char former_hex[SHA256_HEX_BYTES] = "";
 	const char *hex = import->source.config_hex;
 
 	TRY(open_stage(import, err));
 	TRY(image_archive_open(path, import->stage.fd, &image_archive_limits_default,
 			       &import->archive, err));
 	TRY(source_select(&import->archive, wanted_tag, &import->source, err));
+	TRY(check_wanted(import, err));
 	TRY(choose_tag(&import->archive, &import->source, wanted_tag, &import->tag, err));
 	TRY(import_read_config(&import->archive, &import->source, &import->config, err));
 	/* A tag for what is there already costs no unpacking. */
@@ -225,7 +277,12 @@ static int run_import(struct import *import, const char *path, const char *wante
 				      &import->stage, err));
 	TRY(store_lock(&import->store, err));
 	TRY(publish(&import->store, &import->stage, hex, err));
-	return store_tag_write(&import->store, import->tag, hex, err);
+	if (import->only_hex)
+		(void)!store_tag_read(&import->store, import->tag, former_hex, NULL);
+	TRY(store_tag_write(&import->store, import->tag, hex, err));
+	if (former_hex[0])
+		remove_former(&import->store, former_hex, hex);
+	return 0;
 }
 
 int image_import(const char *data_dir, const char *archive, const char *tag, char **ret_digest,
@@ -248,6 +305,17 @@ int image_import(const char *data_dir, const char *archive, const char *tag, cha
 	if (ret_tag)
 		*ret_tag = take_ptr(import.tag);
 	return 0;
+}
+
+int image_import_exact(const char *data_dir, const char *archive, const char *tag,
+		       const char *digest, struct err *err)
+{
+	cleanup_with(import_clear) struct import import = { .only_hex = digest_hex(digest) };
+
+	if (!import.only_hex)
+		return err_set(err, EINVAL, "'%.100s' is no digest", digest);
+	TRY(store_open(data_dir, true, &import.store, err));
+	return run_import(&import, archive, tag, err);
 }
 
 /* The callback and what it needs, for one listing. */
@@ -300,27 +368,6 @@ int image_list(const char *data_dir,
 	for (size_t i = 0; i < all.len; i++)
 		if (!strlist_has(&tagged, all.items[i]))
 			TRY(show(&listing, NULL, all.items[i], err));
-	return 0;
-}
-
-/* The tags of one digest, except `but` (or NULL). */
-static int tags_of(const struct store *store, const char *hex, const char *but,
-		   struct strlist *ret_tags, struct err *err)
-{
-	cleanup_with(strlist_clear) struct strlist tags = { 0 };
-
-	TRY(store_tag_list(store, &tags, err));
-	for (size_t i = 0; i < tags.len; i++) {
-		char found[SHA256_HEX_BYTES];
-
-		if (but && strcmp(tags.items[i], but) == 0)
-			continue;
-		if (store_tag_read(store, tags.items[i], found, NULL) < 0 ||
-		    strcmp(found, hex) != 0)
-			continue;
-		if (strlist_add(ret_tags, tags.items[i]) < 0)
-			return err_sys(err, ENOMEM, "reading tags");
-	}
 	return 0;
 }
 

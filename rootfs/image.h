@@ -25,6 +25,7 @@ struct image {
 			    * inside the root */
 	bool knows_listen_fds;	  /* label bottle.listen-fds=1 */
 	bool knows_ready_fd;	  /* label bottle.ready-fd=1 */
+	bool knows_gate_fd;	  /* label bottle.gate-fd=1 */
 	struct strlist labels;	  /* "KEY=value", all of them */
 	uint64_t size_bytes;	  /* of the regular files, as unpacked */
 	uint64_t skipped_entries; /* devices, FIFOs and sockets that were left out */
@@ -37,6 +38,7 @@ void image_clear(struct image *image);
 
 /* The value of a label, borrowed from the image, or NULL. */
 const char *image_label(const struct image *image, const char *key);
+bool image_has_label(const struct image *image, const char *key, const char *value);
 
 /* Imports an archive (path of a tar, of an OCI layout folder, or "-" for a tar on stdin) under
  * `tag` (NULL: the name inside the archive) into the store at `data_dir` (absolute; created).
@@ -45,6 +47,11 @@ const char *image_label(const struct image *image, const char *key);
  * (both owned; ret_tag may be NULL). */
 int image_import(const char *data_dir, const char *archive, const char *tag, char **ret_digest,
 		 char **ret_tag, struct err *err) MUST_CHECK;
+
+/* As image_import, of the image `digest` alone: an archive that holds another one changes nothing
+ * (-ESTALE). The image that had the tag before goes, where it has no other tag and no run uses it. */
+int image_import_exact(const char *data_dir, const char *archive, const char *tag,
+		       const char *digest, struct err *err) MUST_CHECK;
 
 /* Finds an image by tag ("name" means "name:latest"), "sha256:<hex>" or a unique hex prefix (≥ 6)
  * and takes its shared lock. -ENOENT with a sentence that says how to import one. Cheap: this is on

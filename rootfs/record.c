@@ -106,5 +106,6 @@ int record_parse(const char *text, size_t len, struct image *image, struct err *
 		return err_sys(err, -rc, "%s is damaged", RECORD_NAME);
 	image->knows_listen_fds = label_is_one(image, "bottle.listen-fds");
 	image->knows_ready_fd = label_is_one(image, "bottle.ready-fd");
+	image->knows_gate_fd = label_is_one(image, "bottle.gate-fd");
 	return 0;
 }

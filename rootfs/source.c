@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "rootfs/architecture.h"
 #include "rootfs/digest.h"
 
 void descriptor_clear(struct descriptor *descriptor)
@@ -32,25 +33,7 @@ void source_json_free(json_t **json)
 
 const char *source_architecture(void)
 {
-#if defined(__x86_64__)
-	return "amd64";
-#elif defined(__aarch64__)
-	return "arm64";
-#elif defined(__arm__)
-	return "arm";
-#elif defined(__i386__)
-	return "386";
-#elif defined(__riscv) && __riscv_xlen == 64
-	return "riscv64";
-#elif defined(__powerpc64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return "ppc64le";
-#elif defined(__s390x__)
-	return "s390x";
-#elif defined(__loongarch64)
-	return "loong64";
-#else
-#error "add this processor's GOARCH name"
-#endif
+	return ROOTFS_ARCHITECTURE;
 }
 
 int source_parse_json(const struct image_archive *archive, const char *blob_name,

@@ -117,7 +117,7 @@ static int make_reapers(const struct launch *launch, const struct netns_pair *pa
 {
 	cleanup_fd int listen_fd = -1;
 
-	if (launch->plan->image.knows_listen_fds)
+	if (launch->plan->proxy_fds.listen >= 0)
 		TRY(netns_open_proxy_listener(&launch->plan->link,
 					      launch->plan->manifest.proxy_port, &listen_fd, err));
 	TRY(reaper_fork(launch, ROLE_PROXY, -1, listen_fd, err));

@@ -27,9 +27,6 @@ struct launch {
 	int ready[2];		/* pipe: READY=1 */
 };
 
-/* The fixed descriptors of the proxy image's contract. */
-enum { PROXY_AUDIT_FD = 3, PROXY_READY_FD = 4, PROXY_LISTEN_FD = 3 };
-
 /* Bodies of processes; they never return. */
 noreturn void init_main(const struct launch *launch);
 

@@ -134,11 +134,8 @@ static int choose_idmap(struct plan *plan, struct err *err)
 {
 	plan->idmap = plan->manifest.idmap;
 	if (plan->idmap == IDMAP_AUTO)
-		plan->idmap = image_label(&plan->image, "bottle.idmap") &&
-					      strcmp(image_label(&plan->image, "bottle.idmap"),
-						     "subid") == 0
-				      ? IDMAP_SUBID
-				      : IDMAP_SINGLE;
+		plan->idmap = image_has_label(&plan->image, "bottle.idmap", "subid") ? IDMAP_SUBID
+										     : IDMAP_SINGLE;
 	if (plan->idmap == IDMAP_SUBID)
 		TRY(host_find_subids(plan->host.uid, &plan->subids, err));
 	if (plan->idmap == IDMAP_SINGLE && plan->host.group_count)

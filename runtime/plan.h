@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The plan of one run: everything that will be done, decided once, from the manifest, the options and
- * what the host can do. Making it changes nothing; `--dry-run` prints it; nothing decides during the
+ * what the host can do. Making it changes nothing (only the image store is given the native proxy's
+ * image, where it has not got it yet); `--dry-run` prints it; nothing decides during the
  * carrying out. It names token variables, and holds no value of any.
  */
 #ifndef RUNTIME_PLAN_H
@@ -46,6 +47,15 @@ struct plan_role {
 	struct idmap_role id;
 };
 
+/* The numbers that the proxy's descriptors have, after its standard ones; -1: not given. The listener
+ * must be 3 (sd_listen_fds(3)). */
+struct proxy_fds {
+	int listen;
+	int audit;
+	int ready;
+	int gate;
+};
+
 struct plan {
 	struct manifest manifest;
 	char *name;
@@ -58,6 +68,7 @@ struct plan {
 	enum ca_key_type ca_key;
 
 	struct image image;
+	struct proxy_fds proxy_fds;
 	struct plan_role proxy;
 	struct plan_role agent;
 	char *hostname;

@@ -11,13 +11,18 @@
 
 #include "ca/bundle.h"
 #include "config/routes.h"
+#include "runtime/native_image.h"
 #include "runtime/plan.h"
+
+/* The proxy of a manifest that names none. */
+#define DEFAULT_IMAGE "mitmproxy"
 
 #define CONTRACT_HOME	     "/home/mitmproxy"
 #define CONTRACT_ROUTES	     "/etc/egress-proxy/routes.yaml"
 #define CONTRACT_EXTRA_CA    "/etc/egress-proxy/extra-ca.pem"
 #define CONTRACT_CA	     CONTRACT_HOME "/.mitmproxy/mitmproxy-ca.pem"
 #define CONTRACT_UPSTREAM_CA CONTRACT_HOME "/.mitmproxy/pipelock-ca.pem"
+#define CONTRACT_STORE	     "/etc/ssl/certs/ca-certificates.crt"
 
 enum {
 	SCRATCH_BYTES = 64 * 1024 * 1024,
@@ -122,11 +127,22 @@ static int upstream_env(struct plan *plan, struct strlist *env)
 	return -ENOKEY;
 }
 
+static void number_fds(struct plan *plan)
+{
+	struct proxy_fds *fds = &plan->proxy_fds;
+	int next = 3;
+
+	fds->listen = plan->image.knows_listen_fds ? next++ : -1;
+	fds->audit = next++;
+	fds->ready = next++;
+	fds->gate = plan->image.knows_gate_fd ? next++ : -1;
+}
+
 /* The image's own variables first; of two with one name the contract's, which comes later, counts. */
 static int proxy_env(struct plan *plan)
 {
-	static const char *const own[] = { "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
-					   "EGRESS_PROXY_" };
+	static const char *const own[] = { "HTTP_PROXY", "HTTPS_PROXY",	  "NO_PROXY",
+					   "ALL_PROXY",	 "EGRESS_PROXY_", "LISTEN_" };
 	struct strlist *env = &plan->proxy.env;
 	char listen[INET_ADDRSTRLEN];
 
@@ -143,8 +159,10 @@ static int proxy_env(struct plan *plan)
 	TRY(strlist_add(env, "HOME=" CONTRACT_HOME));
 	TRY(strlist_addf(env, "EGRESS_PROXY_PORT=%u", plan->manifest.proxy_port));
 	TRY(strlist_addf(env, "EGRESS_PROXY_LISTEN_HOST=%s", listen));
-	TRY(strlist_add(env, "EGRESS_PROXY_AUDIT_FD=3"));
-	TRY(strlist_add(env, "EGRESS_PROXY_READY_FD=4"));
+	TRY(strlist_addf(env, "EGRESS_PROXY_AUDIT_FD=%d", plan->proxy_fds.audit));
+	TRY(strlist_addf(env, "EGRESS_PROXY_READY_FD=%d", plan->proxy_fds.ready));
+	if (plan->proxy_fds.listen >= 0)
+		TRY(strlist_add(env, "LISTEN_FDS=1"));
 	if (plan->extra_ca.len)
 		TRY(strlist_add(env, "EGRESS_PROXY_EXTRA_CA=" CONTRACT_EXTRA_CA));
 	return upstream_env(plan, env);
@@ -197,6 +215,23 @@ static const struct mount_op root_ops[] = {
 	{ .kind = MOUNT_HANDED, .at = CONTRACT_ROUTES, .content = PLAN_ROUTES, .flags = SECRET },
 };
 
+/* Label bottle.trust-store=host: the image brings no roots of its own and verifies upstreams by the
+ * host's store. One that the host updates by rename stays as it was when the run began. */
+static int mount_store(struct plan *plan, struct mount_list *list)
+{
+	const char *store = ca_host_bundle_path();
+
+	if (!image_has_label(&plan->image, "bottle.trust-store", "host"))
+		return 0;
+	if (!store)
+		return plan_warn(plan,
+				 "this host has no store of certificates where one is known to "
+				 "lie; the proxy trusts no upstream but by egress.extra_ca");
+	return mount_list_add(list, (struct mount_op){ .kind = MOUNT_BIND,
+						       .at = CONTRACT_STORE,
+						       .source = (char *)(uintptr_t)store });
+}
+
 static int proxy_mounts(struct plan *plan)
 {
 	static const char *const writable[] = { "/dev", "/tmp", "/run", CONTRACT_HOME, "/proc" };
@@ -206,6 +241,7 @@ static int proxy_mounts(struct plan *plan)
 						    .source = plan->image.root_path }));
 	for (size_t i = 0; i < sizeof(root_ops) / sizeof(root_ops[0]); i++)
 		TRY(mount_list_add(list, root_ops[i]));
+	TRY(mount_store(plan, list));
 	if (plan->upstream_ca.len)
 		TRY(mount_list_add(list, (struct mount_op){ .kind = MOUNT_HANDED,
 							    .at = CONTRACT_UPSTREAM_CA,
@@ -221,12 +257,19 @@ static int proxy_mounts(struct plan *plan)
 	return 0;
 }
 
+static int find_image(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
+{
+	const char *name = plan->manifest.proxy_image ? plan->manifest.proxy_image : DEFAULT_IMAGE;
+
+	return native_image_is_name(name) ? native_image_find(dirs->data, &plan->image, err)
+					  : image_find(dirs->data, name, &plan->image, err);
+}
+
 int plan_proxy(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
 {
-	const char *name = plan->manifest.proxy_image ? plan->manifest.proxy_image : "mitmproxy";
-
 	TRY(read_ca_files(plan, err));
-	TRY(image_find(dirs->data, name, &plan->image, err));
+	TRY(find_image(plan, dirs, err));
+	number_fds(plan);
 	TRY(routes_token_slots(&plan->manifest, &plan->token_refs));
 	TRY(routes_render(&plan->manifest, &plan->routes_yaml, err));
 	for (size_t i = 0; i < plan->image.argv.len; i++)

@@ -66,7 +66,7 @@ static int lose_everything(const struct launch *launch, enum role role, const in
 	TRY(caps_prove_none(err));
 	if (role == ROLE_PROXY) {
 		TRY(landlock_proxy(writable_fds, writable_count,
-				   plan->image.knows_listen_fds ? 0 : plan->manifest.proxy_port,
+				   plan->proxy_fds.listen >= 0 ? 0 : plan->manifest.proxy_port,
 				   &abi, err));
 	} else {
 		TRY(netns_prove_internal(&plan->link, plan->manifest.proxy_port, err));
@@ -143,29 +143,37 @@ noreturn void role_agent_main(const struct launch *launch, const struct role_con
 	execute(go_fd, role, role->env.items);
 }
 
-/* The proxy's descriptors: 0 null, 1 and 2 its output pipe, then audit and ready (and before them, for
- * an image that knows LISTEN_FDS, the listener, which must be 3). */
-static int wire_proxy(const struct launch *launch, int listen_fd, int go_fd, int *ret_go_fd,
-		      struct err *err)
+/* The proxy's descriptors: 0 null, 1 and 2 its output pipe, then those that the plan has numbered. */
+static int wire_proxy(const struct launch *launch, const struct role_context *context, int go_fd,
+		      int *ret_go_fd, struct err *err)
 {
-	int high[4] = { launch->audit[1], launch->ready[1], listen_fd, go_fd };
-	int first = listen_fd >= 0 ? PROXY_LISTEN_FD + 1 : PROXY_AUDIT_FD;
+	const struct proxy_fds *at = &launch->plan->proxy_fds;
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct {
+		int fd, at;
+	} moves[] = {
+		{ null_fd, 0 },
+		{ launch->out[1], 1 },
+		{ launch->out[1], 2 },
+		{ launch->audit[1], at->audit },
+		{ launch->ready[1], at->ready },
+		{ context->listen_fd, at->listen },
+		{ go_fd, -1 },
+	};
+	enum { COUNT = sizeof(moves) / sizeof(moves[0]) };
+	int keep[COUNT];
 
-	if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(launch->out[1], 1) < 0 ||
-	    dup2(launch->out[1], 2) < 0)
-		return err_sys(err, errno, "wire the proxy's descriptors");
-	for (size_t i = 0; i < 4; i++) /* out of the way of what dup2 is about to overwrite */
-		if (high[i] >= 0 && (high[i] = fcntl(high[i], F_DUPFD_CLOEXEC, 10)) < 0)
+	for (size_t i = 0; i < COUNT; i++) /* out of the way of what dup2 is about to overwrite */
+		if (moves[i].fd >= 0 && (moves[i].fd = fcntl(moves[i].fd, F_DUPFD_CLOEXEC, 10)) < 0)
 			return err_sys(err, errno, "wire the proxy's descriptors");
-	if ((listen_fd >= 0 && dup2(high[2], PROXY_LISTEN_FD) < 0) || dup2(high[0], first) < 0 ||
-	    dup2(high[1], first + 1) < 0)
-		return err_sys(err, errno, "wire the proxy's descriptors");
-	int keep[] = { PROXY_AUDIT_FD, PROXY_READY_FD, PROXY_READY_FD + 1, high[3] };
-	if (listen_fd < 0)
-		keep[2] = keep[1];
-	*ret_go_fd = high[3];
-	return fd_close_except(keep, 4) < 0 ? err_sys(err, errno, "close_range") : 0;
+	for (size_t i = 0; i < COUNT; i++) {
+		keep[i] = moves[i].at;
+		if (moves[i].at >= 0 && dup2(moves[i].fd, moves[i].at) < 0)
+			return err_sys(err, errno, "wire the proxy's descriptors");
+	}
+	*ret_go_fd = moves[COUNT - 1].fd;
+	keep[COUNT - 1] = *ret_go_fd;
+	return fd_close_except(keep, COUNT) < 0 ? err_sys(err, errno, "close_range") : 0;
 }
 
 /* Receives the go; behind the message comes the token environment, "NAME=value" strings each closed
@@ -186,6 +194,14 @@ static int receive_tokens(int go_fd, char *space, size_t size, struct strlist *e
 	return 0;
 }
 
+/* What of its environment only the process itself knows: sd_listen_fds(3) wants its number. */
+static int name_process(const struct plan *plan, struct strlist *env, struct err *err)
+{
+	int rc = plan->proxy_fds.listen < 0 ? 0 : strlist_addf(env, "LISTEN_PID=%d", getpid());
+
+	return rc < 0 ? err_sys(err, ENOMEM, "the proxy's environment") : 0;
+}
+
 noreturn void role_proxy_main(const struct launch *launch, const struct role_context *context)
 {
 	static char token_space[WIRE_EXTRA_MAX + 1];
@@ -195,7 +211,9 @@ noreturn void role_proxy_main(const struct launch *launch, const struct role_con
 	int rc = become(launch, ROLE_PROXY, context, &err);
 
 	if (rc == 0)
-		rc = wire_proxy(launch, context->listen_fd, go_fd, &go_fd, &err);
+		rc = wire_proxy(launch, context, go_fd, &go_fd, &err);
+	if (rc == 0)
+		rc = name_process(launch->plan, &role.env, &err);
 	if (rc == 0)
 		rc = wire_send(go_fd, WIRE_BUILT, 0, NULL, 0);
 	if (rc == 0)

@@ -7,7 +7,8 @@
  *
  *   tokens leave the environment before anything is forked; gate, relays and init are forked before
  *   there is a key; the proxy gets key and tokens only in a root that is finished; the agent is let
- *   go only when every step and every proof before it held, and the proxy is ready.
+ *   go only when every step and every proof before it held, and the proxy is ready or its listener,
+ *   made for it, is.
  */
 #include <errno.h>
 #include <signal.h>
@@ -179,6 +180,13 @@ static int await_proxy(struct run *run, struct err *err)
 		       timeout_ms, tail[0] ? "; its last lines: " : "; it printed nothing", tail);
 }
 
+/* A listener that was handed to the proxy takes connections from the start: the first ones wait in its
+ * backlog until the proxy accepts them, or are reset when it ends without. */
+static bool proxy_can_be_reached(const struct plan *plan)
+{
+	return plan->proxy_fds.listen >= 0;
+}
+
 /* The agent has been built, attacked and found tight while the proxy booted; now it may go. */
 static int start_agent(struct run *run, struct err *err)
 {
@@ -186,7 +194,8 @@ static int start_agent(struct run *run, struct err *err)
 
 	TRY(session_wait(s, FACT_AGENT_BUILT, START_STEP_TIMEOUT_MS, err));
 	timing_mark(&run->timings, TIMING_AGENT_BUILT);
-	TRY(await_proxy(run, err));
+	if (!proxy_can_be_reached(s->plan))
+		TRY(await_proxy(run, err));
 	if (s->stdio.has_tty) {
 		TRY(session_wait(s, FACT_PTY, START_STEP_TIMEOUT_MS, err));
 		TRY(tty_attach(&s->tty, s->pty_fd, err));
@@ -203,6 +212,8 @@ static int await_agent(struct run *run, struct err *err)
 	while (!(s->facts & FACT_AGENT_STARTED) && !s->exec_errno[ROLE_AGENT])
 		TRY(session_wait_once(s, err));
 	timing_mark(&run->timings, TIMING_AGENT_EXEC);
+	/* Also where the agent has ended meanwhile: without a proxy how it ended means nothing. */
+	TRY(await_proxy(run, err));
 	TRY(session_wait(s, FACT_AGENT_EXITED, -1, err));
 	timing_mark(&run->timings, TIMING_AGENT_EXIT);
 	return 0;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""usage: tiny_image.py ROOT OUT: an OCI archive of one layer, the folder ROOT, that runs /proxy as 1000"""
+"""usage: tiny_image.py ROOT OUT [LABEL=VALUE]...: an OCI archive of one layer, the folder ROOT, that runs
+/proxy as 1000"""
 
 import hashlib
 import io
@@ -11,7 +12,7 @@ import tarfile
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def main(root, out):
+def main(root, out, *labels):
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         tar.add(root, arcname=".")
@@ -25,9 +26,10 @@ def main(root, out):
     kind = "application/vnd.oci.image."
     layer_blob = blob(layer.getvalue())
     machine = platform.machine()
+    labels = {"bottle.ready-fd": "1", **dict(label.split("=", 1) for label in labels)}
     config = {
         "os": "linux", "architecture": ARCH.get(machine, machine),
-        "config": {"User": "1000", "Entrypoint": ["/proxy"], "Labels": {"bottle.ready-fd": "1"}},
+        "config": {"User": "1000", "Entrypoint": ["/proxy"], "Labels": labels},
         "rootfs": {"type": "layers", "diff_ids": [layer_blob["digest"]]},
     }  # fmt: skip
     manifest = {

@@ -172,12 +172,12 @@ use_tiny_image() {
 	[ -e "$BATS_FILE_TMPDIR/tiny.tar" ] || make_image tiny "$here/../escape/tiny_proxy.c"
 }
 
-# make_image TAG SOURCE: imports an image whose proxy is this C program
+# make_image TAG SOURCE [LABEL=VALUE]...: imports an image whose proxy is this C program
 make_image() {
 	local root=$BATS_FILE_TMPDIR/$1.root
 	mkdir -p "$root/etc"
-	cc -static -Os -o "$root/proxy" "$2"
-	/usr/bin/python3 "$here/../escape/tiny_image.py" "$root" "$BATS_FILE_TMPDIR/$1.tar"
+	cc -D_GNU_SOURCE -static -Os -o "$root/proxy" "$2"
+	/usr/bin/python3 "$here/../escape/tiny_image.py" "$root" "$BATS_FILE_TMPDIR/$1.tar" "${@:3}"
 	"$bottle" image import "$BATS_FILE_TMPDIR/$1.tar" --tag "$1" >/dev/null
 }
 

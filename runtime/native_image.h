@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The native proxy's image: the one that came with this bottle, known by its digest, so that neither
+ * another file in its place nor another image under its name is ever run.
+ */
+#ifndef RUNTIME_NATIVE_IMAGE_H
+#define RUNTIME_NATIVE_IMAGE_H
+
+#include <stdbool.h>
+
+#include "rootfs/image.h"
+
+/* What `proxy.image` calls it, and the tag that it has in the store. */
+#define NATIVE_IMAGE_NAME "native"
+
+bool native_image_is_name(const char *name);
+
+/* As image_find. Imports it first where the store does not have it, from bottle's own files. */
+int native_image_find(const char *data_dir, struct image *ret_image, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,123 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# The native proxy's image: found beside the program or where it was installed, imported by the first run that
+# asks for it, and by its digest the one that this bottle was built with.
+
+load lib.bash
+
+setup() {
+	bottle_setup
+	export XDG_DATA_HOME=$BATS_TEST_TMPDIR/data BOTTLE_EGRESS_PROXY_IMAGE=native
+	archive=$(dirname "$(realpath "$bottle")")/native.oci.tar
+	[ -e "$archive" ] || skip "this bottle was built without its native proxy"
+	routes <<<'    - {host: up.test, address: 127.0.0.1}'
+	OPTIONS=(-q)
+}
+
+# An installation of its own, with this file as the image; $bottle is its program.
+install_with() {
+	local prefix=$BATS_TEST_TMPDIR/prefix
+	mkdir -p "$prefix/bin" "$prefix/share/bottle"
+	cp "$(realpath "$bottle")" "$prefix/bin/bottle"
+	[ -z "$1" ] || cp "$1" "$prefix/share/bottle/native.oci.tar"
+	bottle=$prefix/bin/bottle
+}
+
+@test "the first run imports it, the next finds it" {
+	run "$bottle" image list
+	is "bottle: no images yet: \`bottle image import ARCHIVE --tag NAME\`"
+	run --separate-stderr in_bottle echo one
+	exits 0
+	is one
+	run "$bottle" image list
+	has "native:latest"
+	[ "$(grep -c sha256: <<<"$output")" -eq 1 ]
+	install_with "" # no archive any more: nothing is imported twice
+	run --separate-stderr in_bottle echo two
+	exits 0
+	is two
+}
+
+@test "many first runs at a time all find it" {
+	for i in 1 2 3 4; do in_bottle echo "$i" >"out.$i" 2>&1 & done
+	wait
+	is_each=$(cat out.*)
+	[ "$is_each" = "$(printf '%s\n' 1 2 3 4)" ]
+	run "$bottle" image list
+	[ "$(grep -c sha256: <<<"$output")" -eq 1 ]
+}
+
+@test "it is the proxy of the plan, under its digest, with the host's store" {
+	run --separate-stderr "$bottle" run --dry-run --json -f "$manifest_file" -- true
+	exits 0
+	has "$(tar -xOf "$archive" manifest.json | sed 's/.*"blobs.sha256.\([0-9a-f]*\)","RepoTags.*/sha256:\1/')"
+	/usr/bin/python3 -c 'import json, sys
+files = json.load(sys.stdin)["proxy"]["files"]
+assert {"path": "/etc/ssl/certs/ca-certificates.crt", "how": "read-only"} in files, files' <<<"$output"
+}
+
+@test "installed, it is found under share" {
+	install_with "$archive"
+	run --separate-stderr in_bottle echo one
+	exits 0
+	is one
+}
+
+@test "without the file: one line that says where it was looked for" {
+	install_with ""
+	run --separate-stderr in_bottle true
+	exits 125
+	says "bottle: the native proxy's image is missing: neither"
+	says "/prefix/bin/../share/bottle/native.oci.tar"
+	[ "$(wc -l <<<"$stderr")" -eq 1 ]
+}
+
+@test "another image in its place is not taken, and changes nothing" {
+	mkdir "$BATS_TEST_TMPDIR/root"
+	cp /bin/true "$BATS_TEST_TMPDIR/root/proxy"
+	/usr/bin/python3 "$here/../escape/tiny_image.py" "$BATS_TEST_TMPDIR/root" "$BATS_TEST_TMPDIR/other.tar"
+	install_with "$BATS_TEST_TMPDIR/other.tar"
+	run --separate-stderr in_bottle true
+	exits 125
+	says "native.oci.tar: not the native proxy that this bottle was built with; install both from one build"
+	[ "$(wc -l <<<"$stderr")" -eq 1 ]
+	run "$bottle" image list
+	has_not sha256:
+}
+
+@test "a damaged file is not taken" {
+	cp "$archive" "$BATS_TEST_TMPDIR/damaged.tar"
+	printf X | dd of="$BATS_TEST_TMPDIR/damaged.tar" bs=1 seek=20000 conv=notrunc status=none
+	install_with "$BATS_TEST_TMPDIR/damaged.tar"
+	run --separate-stderr in_bottle true
+	exits 125
+	says "the native proxy's image: "
+	[ "$(wc -l <<<"$stderr")" -eq 1 ]
+}
+
+@test "its name is not another image's" {
+	run --separate-stderr "$bottle" image import "$archive" --tag native
+	exits 125
+	says "'native' is the name of the proxy that came with bottle"
+}
+
+@test "an image that had the name goes, unless a run uses it" {
+	mkdir "$BATS_TEST_TMPDIR/root"
+	cp /bin/true "$BATS_TEST_TMPDIR/root/proxy"
+	/usr/bin/python3 "$here/../escape/tiny_image.py" "$BATS_TEST_TMPDIR/root" "$BATS_TEST_TMPDIR/other.tar"
+	"$bottle" image import "$BATS_TEST_TMPDIR/other.tar" --tag former
+	mv "$XDG_DATA_HOME"/bottle/tags/former:latest "$XDG_DATA_HOME"/bottle/tags/native:latest
+	run --separate-stderr in_bottle true
+	exits 0
+	run "$bottle" image list
+	[ "$(grep -c sha256: <<<"$output")" -eq 1 ]
+}
+
+@test "the same program makes the same bytes" {
+	local tool=${BOTTLE_TEST_BUILD:-$here/../../build/release}/gen/make_image
+	[ -x "$tool" ] || skip "the build's own tool is not in this copy of the tree"
+	tar -xOf "$archive" "$(tar -tf "$archive" | sed -n 3p)" | tar -xf - -C "$BATS_TEST_TMPDIR" egress-proxy
+	"$tool" "$BATS_TEST_TMPDIR/egress-proxy" "$BATS_TEST_TMPDIR/again.tar" "$BATS_TEST_TMPDIR/again.h"
+	cmp "$archive" "$BATS_TEST_TMPDIR/again.tar"
+}
