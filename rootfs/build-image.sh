@@ -26,6 +26,7 @@ name=egress-proxy-mitmproxy:latest
 version=1
 force=
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-1700000000}" LC_ALL=C
+export PATH="$PATH:/usr/sbin:/sbin" # chroot(8); not every user has it
 
 fail() {
 	echo "build-image.sh: $*" >&2
