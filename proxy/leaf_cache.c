@@ -3,6 +3,8 @@
  * Leaves by name, the least recently used going first; see leaf_cache.h. Runs in: the proxy's worker.
  * Holds: the leaves' private key, which is not the CA's.
  *
+ * A certificate is 0.5 kB as DER and 5 kB parsed, which takes 0.1 ms: those used last stay parsed.
+ *
  *   leaf_get, first time ─▶ asked ──signer's answer──▶ has a certificate ──1024 newer ones──▶ freed
  *                             └──refused──▶ freed, its waiters told
  *
@@ -27,10 +29,13 @@
 enum { IN_FLIGHT_MAX = 16, BUCKETS = 2048 };
 
 struct leaf {
-	TAILQ_ENTRY(leaf) others; /* in `recent`, or in `unasked` */
+	TAILQ_ENTRY(leaf) others; /* in `recent`, `unasked` or `asked` */
+	TAILQ_ENTRY(leaf) others_parsed;
 	LIST_ENTRY(leaf) bucket;
 	TAILQ_HEAD(, leaf_waiter) waiters;
-	X509 *cert; /* NULL: asked for, or to be */
+	uint8_t *der; /* NULL: asked for, or to be */
+	size_t len;
+	X509 *cert; /* NULL, or parsed and in `parsed` */
 	char host[];
 };
 
@@ -40,11 +45,12 @@ static struct leaf_queue recent = TAILQ_HEAD_INITIALIZER(
 	recent); /* with certificates; newest first */
 static struct leaf_queue unasked = TAILQ_HEAD_INITIALIZER(unasked);
 static struct leaf_queue asked = TAILQ_HEAD_INITIALIZER(asked); /* in the order of their answers */
+static struct leaf_queue parsed = TAILQ_HEAD_INITIALIZER(parsed); /* newest first */
 static LIST_HEAD(, leaf) buckets[BUCKETS];
-static size_t recent_count, asked_count;
+static size_t recent_count, asked_count, parsed_count;
 static EVP_PKEY *leaf_key;
 static struct source signer = { .fd = -1 };
-static void (*on_signer_lost)(void);
+static void (*on_signer_lost)(const char *why);
 
 /* FNV-1a. Names are chosen by the client, but no more than LEAVES_MAX are kept. */
 static size_t bucket_of(const char *host)
@@ -79,11 +85,43 @@ static struct leaf *make(const char *host)
 	return leaf;
 }
 
-/* It is in no queue any more, and has no waiter. */
+static void drop_parsed(struct leaf *leaf)
+{
+	if (!leaf->cert)
+		return;
+	TAILQ_REMOVE(&parsed, leaf, others_parsed);
+	parsed_count--;
+	X509_free(leaf->cert); /* connections have references of their own */
+	leaf->cert = NULL;
+}
+
+/* Its certificate, parsed, as the newest of those; NULL: out of memory. */
+static X509 *parse(struct leaf *leaf)
+{
+	const unsigned char *der = leaf->der;
+	X509 *cert = leaf->cert;
+
+	if (cert) {
+		TAILQ_REMOVE(&parsed, leaf, others_parsed);
+	} else {
+		if (!(cert = d2i_X509(NULL, &der, (long)leaf->len))) {
+			ERR_clear_error();
+			return NULL;
+		}
+		if (parsed_count == LEAVES_PARSED_MAX)
+			drop_parsed(TAILQ_LAST(&parsed, leaf_queue));
+		parsed_count++;
+	}
+	TAILQ_INSERT_HEAD(&parsed, leaf, others_parsed);
+	return leaf->cert = cert;
+}
+
+/* It is in no queue but `parsed` any more, and has no waiter. */
 static void leaf_free(struct leaf *leaf)
 {
+	drop_parsed(leaf);
 	LIST_REMOVE(leaf, bucket);
-	X509_free(leaf->cert);
+	free(leaf->der);
 	free(leaf);
 }
 
@@ -130,7 +168,7 @@ static void refuse_all(struct leaf_queue *queue)
 	}
 }
 
-static void signer_lost(void)
+static void signer_lost(const char *why)
 {
 	loop_remove(&signer);
 	fd_close(&signer.fd);
@@ -138,19 +176,15 @@ static void signer_lost(void)
 	refuse_all(&unasked);
 	asked_count = 0;
 	if (on_signer_lost)
-		on_signer_lost();
+		on_signer_lost(why);
 }
 
 static int take_leaf(struct leaf *leaf, const struct signer_answer *answer)
 {
-	const unsigned char *der = answer->bytes;
-
-	if (answer->kind == SIGNER_LEAF)
-		leaf->cert = d2i_X509(NULL, &der, (long)answer->len);
-	if (!leaf->cert) {
-		ERR_clear_error();
+	if (answer->kind != SIGNER_LEAF || !(leaf->der = malloc(answer->len)))
 		return -EIO;
-	}
+	memcpy(leaf->der, answer->bytes, answer->len);
+	leaf->len = answer->len;
 	if (recent_count == LEAVES_MAX) {
 		struct leaf *oldest = TAILQ_LAST(&recent, leaf_queue);
 
@@ -188,19 +222,23 @@ static int take_answer(const struct signer_answer *answer)
 static void on_answer(struct source *source, uint32_t events)
 {
 	struct signer_answer answer;
+	struct err why;
 	int rc;
 
 	(void)events;
+	err_set(&why, EPIPE, "the signer of leaf certificates has ended");
 	while ((rc = signer_receive(source->fd, &answer)) == 0 && (rc = take_answer(&answer)) == 0)
 		;
+	if (rc == -EPROTO && answer.kind == SIGNER_FAILED)
+		err_set(&why, EIO, "%.*s", (int)answer.len, (const char *)answer.bytes);
 	explicit_bzero(answer.bytes, sizeof(answer.bytes)); /* the key was there */
 	if (rc != -EAGAIN)
-		signer_lost();
+		signer_lost(why.text);
 	else
 		ask_more();
 }
 
-int leaf_cache_init(int signer_fd, void (*on_lost)(void), struct err *err)
+int leaf_cache_init(int signer_fd, void (*on_lost)(const char *why), struct err *err)
 {
 	cleanup_fd int owned_fd = signer_fd;
 	int rc;
@@ -216,24 +254,40 @@ int leaf_cache_init(int signer_fd, void (*on_lost)(void), struct err *err)
 	return 0;
 }
 
+static struct leaf *ask(const char *host)
+{
+	struct leaf *leaf = signer.fd < 0 ? NULL : make(host);
+
+	if (!leaf)
+		return NULL;
+	TAILQ_INSERT_TAIL(&unasked, leaf, others);
+	ask_more();
+	return leaf;
+}
+
 int leaf_get(const char *host, X509 **ret_leaf, EVP_PKEY **ret_key)
 {
 	struct leaf *leaf = find(host);
+	X509 *cert;
 
-	if (leaf && leaf->cert) {
-		TAILQ_REMOVE(&recent, leaf, others);
-		TAILQ_INSERT_HEAD(&recent, leaf, others);
-		*ret_leaf = leaf->cert;
-		*ret_key = leaf_key;
-		return 0;
-	}
-	if (leaf)
-		return -EAGAIN;
-	if (signer.fd < 0 || !(leaf = make(host)))
+	if (!leaf && !(leaf = ask(host)))
 		return -EIO;
-	TAILQ_INSERT_TAIL(&unasked, leaf, others);
-	ask_more();
-	return -EAGAIN;
+	if (!leaf->der)
+		return -EAGAIN;
+	if (!(cert = parse(leaf)))
+		return -EIO;
+	TAILQ_REMOVE(&recent, leaf, others);
+	TAILQ_INSERT_HEAD(&recent, leaf, others);
+	*ret_leaf = cert;
+	*ret_key = leaf_key;
+	return 0;
+}
+
+void leaf_prefetch(const char *host)
+{
+	/* A failure shows when it is wanted. */
+	if (!find(host))
+		ask(host);
 }
 
 void leaf_await(const char *host, struct leaf_waiter *waiter)

@@ -11,7 +11,7 @@
 
 #include "base/err.h"
 
-enum { LEAVES_MAX = 1024 };
+enum { LEAVES_MAX = 1024, LEAVES_PARSED_MAX = 128 };
 
 struct leaf;
 
@@ -22,12 +22,16 @@ struct leaf_waiter { /* embedded in its owner; zero-initialise */
 	TAILQ_ENTRY(leaf_waiter) others;
 };
 
-/* Takes the signer's socket over and adds it to the loop. `on_lost` is called once, when the signer has
- * died: no leaf will be made any more. */
-int leaf_cache_init(int signer_fd, void (*on_lost)(void), struct err *err) MUST_CHECK;
+/* Takes the signer's socket over and adds it to the loop. `on_lost` is called once, when the signer is
+ * gone and no leaf will be made any more: `why` is a sentence. */
+int leaf_cache_init(int signer_fd, void (*on_lost)(const char *why), struct err *err) MUST_CHECK;
 
-/* 0: *ret_leaf and *ret_key, borrowed. -EAGAIN: asked for; -EIO: the signer is gone. */
+/* 0: *ret_leaf and *ret_key, borrowed until the next call. -EAGAIN: asked for; -EIO: the signer is
+ * gone, or out of memory. */
 int leaf_get(const char *host, X509 **ret_leaf, EVP_PKEY **ret_key) MUST_CHECK;
+
+/* Asks for it ahead, if it is not there. */
+void leaf_prefetch(const char *host);
 
 /* Right after leaf_get(host) said -EAGAIN: `on_leaf` is called once, from the loop. */
 void leaf_await(const char *host, struct leaf_waiter *waiter);

@@ -79,7 +79,7 @@ static void become_signer(int fd, pid_t worker)
 }
 
 /* Reads into the secure heap, without stdio and its buffers. Returns the length or -errno. */
-static ssize_t read_secret(const char *path, char *ret_text, struct err *err)
+static int read_secret(const char *path, char *ret_text, struct err *err)
 {
 	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	size_t len = 0;
@@ -93,27 +93,49 @@ static ssize_t read_secret(const char *path, char *ret_text, struct err *err)
 		return err_sys(err, errno, "%s", path);
 	if (len == CA_FILE_MAX_BYTES)
 		return err_set(err, EFBIG, "%s: larger than %d bytes", path, CA_FILE_MAX_BYTES);
-	return (ssize_t)len;
+	return (int)len;
 }
 
-static int load_authority(const char *path, struct leaf_issuer *issuer, struct err *err)
+/* What can be seen without OpenSSL, which takes milliseconds to start. */
+static int look_at(const char *path, const char *text, size_t len, struct err *err)
 {
+	static const char *const labels[] = { "-----BEGIN CERTIFICATE-----", "PRIVATE KEY-----" };
+
+	for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++)
+		if (!memmem(text, len, labels[i], strlen(labels[i])))
+			return err_set(err, EBADMSG, "%s: no PEM with a certificate and its key",
+				       path);
+	return 0;
+}
+
+/* Reads the file and gives up everything else. Returns its length, *ret_text in the secure heap. */
+static int take_secret(const char *path, char **ret_text, struct err *err)
+{
+	char *text;
+	int len;
+
+	/* 2: made, but not locked. Borne: without CAP_IPC_LOCK the limit may be 0. */
+	if (!CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, SECURE_HEAP_MIN_BLOCK) ||
+	    !(text = OPENSSL_secure_malloc(CA_FILE_MAX_BYTES)))
+		return err_sys(err, errno, "signer: no secure heap");
+	len = read_secret(path, text, err);
+	TRY(len);
+	TRY(signer_confine(err));
+	TRY(look_at(path, text, (size_t)len, err));
+	*ret_text = text;
+	return len;
+}
+
+static int load_authority(const char *path, char *text, size_t len, struct leaf_issuer *issuer,
+			  struct err *err)
+{
+	int rc;
+
 	/* No openssl.cnf: OPENSSL_CONF may name any file, and engines. */
 	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
-	/* 2: made, but not locked. Borne: without CAP_IPC_LOCK the limit may be 0. */
-	if (!CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, SECURE_HEAP_MIN_BLOCK))
-		return err_sys(err, errno, "signer: no secure heap");
-	char *text = OPENSSL_secure_malloc(CA_FILE_MAX_BYTES);
-	if (!text)
-		return err_set(err, ENOMEM, "signer: out of memory");
-	ssize_t len = read_secret(path, text, err);
-	int rc = len < 0 ? (int)len : signer_confine(err);
-	if (rc == 0) {
-		rc = leaf_issuer_read(issuer, text, (size_t)len, err);
-		rc = rc < 0 ? err_context(err, rc, "%s", path) : 0;
-	}
+	rc = leaf_issuer_read(issuer, text, len, err);
 	OPENSSL_secure_clear_free(text, CA_FILE_MAX_BYTES);
-	return rc;
+	return rc < 0 ? err_context(err, rc, "%s", path) : 0;
 }
 
 static int give_leaf_key(int fd, struct leaf_issuer *issuer, struct signer_answer *answer,
@@ -157,16 +179,18 @@ static _Noreturn void signer_main(int fd, const char *ca_path, pid_t worker)
 {
 	static struct signer_answer answer;
 	static struct leaf_issuer issuer;
-	char name[HOST_BYTES];
+	char name[HOST_BYTES], *text = NULL;
 	struct err err = { 0 };
 	ssize_t len;
 
 	become_signer(fd, worker);
-	if (load_authority(ca_path, &issuer, &err) < 0)
+	len = take_secret(ca_path, &text, &err);
+	if (len < 0)
 		fail(fd, &answer, &err);
 	answer.kind = SIGNER_READY;
 	answer_send(fd, &answer);
-	if (give_leaf_key(fd, &issuer, &answer, &err) < 0)
+	if (load_authority(ca_path, text, (size_t)len, &issuer, &err) < 0 ||
+	    give_leaf_key(fd, &issuer, &answer, &err) < 0)
 		fail(fd, &answer, &err);
 	/* MSG_TRUNC: the packet's own length, also of one too long to be a name, which ends this. */
 	while ((len = recv(fd, name, sizeof(name), MSG_TRUNC)) > 0 && len < HOST_BYTES)

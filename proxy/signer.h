@@ -7,8 +7,9 @@
  *   worker                      signer
  *     fork ───────────────────▶ reads ca_path, confines itself
  *     signer_wait_ready ◀────── SIGNER_READY, or SIGNER_FAILED with a sentence
- *            ◀───────────────── SIGNER_KEY: the leaves' private key (PKCS#8), made in the signer because
- *                               an RSA key takes it 150 ms, in which the worker can serve already
+ *                               parses the CA and judges it: 5 ms that nobody waits for
+ *            ◀───────────────── SIGNER_KEY: the leaves' private key (PKCS#8), made here because an RSA
+ *                               key takes 150 ms; or SIGNER_FAILED
  *     name   ─────────────────▶ SIGNER_LEAF with the DER, or SIGNER_REFUSED
  */
 #ifndef PROXY_SIGNER_H
@@ -32,7 +33,7 @@ struct signer_answer {
 /* Forks. *ret_fd: the worker's end, non-blocking, owned by the caller; closing it ends the signer. */
 int signer_start(const char *ca_path, int *ret_fd, pid_t *ret_pid, struct err *err) MUST_CHECK;
 
-/* Waits for SIGNER_READY: reading a file. */
+/* Waits for SIGNER_READY: the file was read and looks like PEM with a certificate and a key. */
 int signer_wait_ready(int fd, struct err *err) MUST_CHECK;
 
 /* Receives one answer: 0, -EAGAIN, -EPIPE when the signer is gone, -errno. Wipe it after SIGNER_KEY. */

@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "proxy/leaf_cache.h"
+#include "proxy/loop.h"
 #include "proxy/signer.h"
 #include "proxy/tls_parts.h"
 
@@ -24,11 +25,21 @@
 enum { SECURITY_LEVEL = 2 };
 
 static pid_t signer_pid = -1;
+static bool warms_upstream;
+static struct task warm_up;
+
+void tls_start_library(void)
+{
+	/* OpenSSL 3.0 itself reads no SSLKEYLOGFILE. */
+	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL);
+}
 
 SSL_CTX *tls_context_new(bool is_server)
 {
-	SSL_CTX *context = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
+	SSL_CTX *context;
 
+	tls_start_library();
+	context = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
 	if (!context)
 		return NULL;
 	SSL_CTX_set_security_level(context, SECURITY_LEVEL);
@@ -42,15 +53,32 @@ SSL_CTX *tls_context_new(bool is_server)
 	return context;
 }
 
+/* Makes ahead what the first connections will need. What fails here is tried again, and told, then. */
+static void warm_servers(struct task *task)
+{
+	(void)task;
+	tls_connect_context(warms_upstream, NULL);
+	ERR_clear_error();
+}
+
+static void warm_clients(struct task *task)
+{
+	tls_accept_context();
+	ERR_clear_error();
+	/* In another round of the loop: clients may be there by now. */
+	task->run = warm_servers;
+	loop_defer(task);
+}
+
 static int start(const struct tls_config *config, int signer_fd, struct err *err)
 {
 	cleanup_fd int owned_fd = signer_fd;
 
-	/* No openssl.cnf: OPENSSL_CONF may name any file. OpenSSL 3.0 itself reads no SSLKEYLOGFILE. */
-	if (!OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, NULL))
-		return err_set(err, EIO, "OpenSSL does not start");
-	TRY(tls_accept_init(config->offers_h2, err));
+	tls_accept_init(config->offers_h2);
 	TRY(tls_connect_init(config, err));
+	warms_upstream = config->upstream_ca;
+	warm_up.run = warm_clients;
+	loop_defer(&warm_up);
 	TRY(signer_wait_ready(owned_fd, err));
 	return leaf_cache_init(take_fd(&owned_fd), config->on_signer_lost, err);
 }
@@ -60,7 +88,6 @@ int tls_init(const struct tls_config *config, struct err *err)
 	int signer_fd, rc;
 
 	TRY(signer_start(config->ca_path, &signer_fd, &signer_pid, err));
-	/* While the signer reads its key, the rest is made here. */
 	rc = start(config, signer_fd, err);
 	if (rc < 0)
 		tls_clear();
@@ -69,6 +96,7 @@ int tls_init(const struct tls_config *config, struct err *err)
 
 void tls_clear(void)
 {
+	loop_undefer(&warm_up);
 	leaf_cache_clear();
 	tls_accept_clear();
 	tls_connect_clear();

@@ -22,12 +22,15 @@ struct tls_config {
 	const struct strlist *extra_ca; /* paths of PEM files, or NULL */
 	const char *upstream_ca;	/* or NULL */
 	bool offers_h2;			/* to clients; else http/1.1 alone */
-	void (*on_signer_lost)(void);	/* or NULL: no leaf will be made any more */
+	/* Or NULL. From the loop: no leaf will be made any more, and `why`. Soon after the start it is
+	 * how a CA is told that cannot sign: expired, not a CA's, or with another one's key. */
+	void (*on_signer_lost)(const char *why);
 };
 
-/* Starts the signer (fork), which checks ca_path, reads extra_ca and upstream_ca, makes the contexts. The
- * CA's private key is never in this process. The strings must stay. Call it with the loop made, before
- * there is a credential, a connection or a thread: the signer is a copy of this process. */
+/* Starts the signer (fork), which reads ca_path; reads extra_ca and upstream_ca. The CA's private key is
+ * never in this process. What takes OpenSSL milliseconds is left for the loop's first rounds, when nobody
+ * waits: its start, the contexts, the trust store. The strings of `config` must stay. Call it with the loop
+ * made, before there is a credential, a connection or a thread: the signer is a copy of this process. */
 int tls_init(const struct tls_config *config, struct err *err) MUST_CHECK;
 
 /* Frees all of it and ends the signer; every SSL is gone before. */

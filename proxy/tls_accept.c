@@ -35,6 +35,7 @@ struct accept {
 
 static SSL_CTX *context;
 static int accept_index = -1;
+static bool has_h2;
 
 static struct accept *accept_of(const SSL *ssl)
 {
@@ -177,21 +178,29 @@ static int on_alpn(SSL *ssl, const unsigned char **ret_chosen, unsigned char *re
 
 /* ---- */
 
-int tls_accept_init(bool offers_h2, struct err *err)
+void tls_accept_init(bool offers_h2)
+{
+	has_h2 = offers_h2;
+}
+
+SSL_CTX *tls_accept_context(void)
 {
 	static char yes;
 
+	if (context || !(context = tls_context_new(true)))
+		return context;
 	if (accept_index < 0)
 		accept_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, accept_free);
-	context = tls_context_new(true);
-	if (accept_index < 0 || !context || !SSL_CTX_set_num_tickets(context, 1))
-		return err_set(err, ENOMEM, "OpenSSL makes no context for clients");
+	if (accept_index < 0 || !SSL_CTX_set_num_tickets(context, 1)) {
+		tls_accept_clear();
+		return NULL;
+	}
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_timeout(context, SESSION_S);
 	SSL_CTX_set_client_hello_cb(context, on_client_hello, NULL);
 	SSL_CTX_set_cert_cb(context, on_certificate, NULL);
-	SSL_CTX_set_alpn_select_cb(context, on_alpn, offers_h2 ? &yes : NULL);
-	return 0;
+	SSL_CTX_set_alpn_select_cb(context, on_alpn, has_h2 ? &yes : NULL);
+	return context;
 }
 
 void tls_accept_clear(void)
@@ -216,9 +225,7 @@ SSL *tls_accept_new(const char *host, void (*resume)(void *ctx), void *ctx)
 {
 	size_t size = strlen(host) + 1;
 	struct accept *accept = calloc(1, sizeof(*accept) + size);
-	SSL *ssl = accept ? SSL_new(context) : NULL;
-	EVP_PKEY *key;
-	X509 *leaf;
+	SSL *ssl = accept && tls_accept_context() ? SSL_new(context) : NULL;
 
 	if (!ssl || !SSL_set_ex_data(ssl, accept_index, accept)) {
 		free(accept);
@@ -234,9 +241,7 @@ SSL *tls_accept_new(const char *host, void (*resume)(void *ctx), void *ctx)
 		return NULL;
 	}
 	SSL_set_accept_state(ssl);
-	/* Only asked for ahead; a failure shows when it is wanted. */
-	if (leaf_get(host, &leaf, &key) < 0)
-		return ssl;
+	leaf_prefetch(host);
 	return ssl;
 }
 

@@ -73,8 +73,9 @@ static void key_free(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, l
 int tls_connect_init(const struct tls_config *config, struct err *err)
 {
 	trust_store = config->trust_store;
-	if (key_index < 0)
-		key_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, key_free);
+	if ((!config->extra_ca || !config->extra_ca->len) && !config->upstream_ca)
+		return 0;
+	tls_start_library();
 	for (int i = 0; i < 2; i++)
 		if (!(extra_ca[i] = sk_X509_new_null()))
 			return err_set(err, ENOMEM, "out of memory");
@@ -105,13 +106,16 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
 	return 0;
 }
 
-static SSL_CTX *context_of(bool is_through_upstream, struct err *err)
+SSL_CTX *tls_connect_context(bool is_through_upstream, struct err *err)
 {
 	SSL_CTX **place = &contexts[is_through_upstream];
 	X509_STORE *store;
 
 	if (*place)
 		return *place;
+	tls_start_library();
+	if (key_index < 0)
+		key_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, key_free);
 	store = tls_store_open(trust_store, extra_ca[is_through_upstream], err);
 	if (!store)
 		return NULL;
@@ -165,7 +169,7 @@ static void resume(SSL *ssl, const struct tls_session_key *key)
 SSL *tls_connect_new(const char *host, uint16_t port, const void *partition, bool offers_h2,
 		     bool is_through_upstream, struct err *err)
 {
-	SSL_CTX *context = context_of(is_through_upstream, err);
+	SSL_CTX *context = tls_connect_context(is_through_upstream, err);
 	struct tls_session_key *key = context ? malloc(sizeof(*key)) : NULL;
 	SSL *ssl = key ? SSL_new(context) : NULL;
 

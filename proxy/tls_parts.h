@@ -9,11 +9,16 @@
 
 #include "proxy/tls.h"
 
+/* Before any use of OpenSSL: without openssl.cnf, since OPENSSL_CONF may name any file. */
+void tls_start_library(void);
+
 /* What both sides have in common. NULL: out of memory. */
 SSL_CTX *tls_context_new(bool is_server);
 
 /* tls_accept.c */
-int tls_accept_init(bool offers_h2, struct err *err) MUST_CHECK;
+void tls_accept_init(bool offers_h2);
+/* The clients' context, made if need be; or NULL. */
+SSL_CTX *tls_accept_context(void);
 void tls_accept_clear(void);
 
 /* Of a ClientHello, so far as it tells who wrote it (tls_failure.c). */
@@ -31,6 +36,8 @@ unsigned tls_accept_traits(const SSL *ssl);
 
 /* tls_connect.c */
 void tls_connect_forget_session(const SSL *ssl);
+/* The servers' context, made if need be; NULL with *err set. */
+SSL_CTX *tls_connect_context(bool is_through_upstream, struct err *err);
 int tls_connect_init(const struct tls_config *config, struct err *err) MUST_CHECK;
 void tls_connect_clear(void);
 
