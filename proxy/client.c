@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "proxy/reload.h"
+#include "proxy/reload.h"
 #include "proxy/tls.h"
 
 enum {

@@ -45,6 +45,7 @@ struct client {
 	struct task free_task;
 	struct authority connect; /* of the CONNECT around it; host "": in the clear */
 	const char *sni;	  /* as sent, or NULL; the SSL's own */
+	bool is_greeted;	  /* a ClientHello has begun */
 	bool is_closed;
 	size_t discarded_bytes;	    /* by client_linger */
 	struct client *next, *prev; /* all of them */

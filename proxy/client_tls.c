@@ -25,7 +25,6 @@ static void write_line(const struct client *client, const char *verdict, const c
 		.detail = detail,
 		.host = client->connect.host,
 		.port = client->connect.port,
-		.routes = -1,
 	};
 
 	audit_write(&record);
@@ -100,20 +99,9 @@ static void shake_hands(struct client *client)
 
 static void on_ready(struct client *client)
 {
-	SSL *ssl;
-
-	if (!client->io.ssl) {
-		if (!begins_with_hello(client))
-			return;
-		ssl = tls_accept_new(client->connect.host, on_leaf, client);
-		if (!ssl) {
-			write_line(client, "error", "client_tls", "out of memory");
-			client_close(client);
-			return;
-		}
-		io_start_tls(&client->io, ssl);
-	}
-	shake_hands(client);
+	client->is_greeted = client->is_greeted || begins_with_hello(client);
+	if (client->is_greeted)
+		shake_hands(client);
 }
 
 static void on_due(struct client *client)
@@ -128,9 +116,18 @@ static const struct client_ops tls_ops = {
 	.drain = client_close,
 };
 
+/* The leaf is asked for at once, while the client still reads the answer to its CONNECT. */
 void client_tls_start(struct client *client)
 {
+	SSL *ssl = tls_accept_new(client->connect.host, on_leaf, client);
+
 	client->ops = &tls_ops;
+	if (!ssl) {
+		write_line(client, "error", "client_tls", "out of memory");
+		client_close(client);
+		return;
+	}
+	io_start_tls(&client->io, ssl);
 	client_set_deadline(client, CLIENT_TLS_MS);
 	on_ready(client);
 }

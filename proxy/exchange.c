@@ -266,8 +266,11 @@ void exchange_client_gone(struct exchange *exchange)
 {
 	exchange->down->exchange = NULL;
 	exchange->down = NULL;
-	exchange->record.verdict = "error";
-	exchange->record.reason = "client_closed";
+	/* It may have left with the whole answer before the exchange came to its end. */
+	if (!exchange->is_answered || !is_drained(&exchange->answer_body)) {
+		exchange->record.verdict = "error";
+		exchange->record.reason = "client_closed";
+	}
 	loop_defer(&exchange->finish_task);
 }
 

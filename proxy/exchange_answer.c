@@ -19,7 +19,6 @@ static void describe(struct audit_record *record, const struct request *request,
 	record->host = verdict && *verdict->place.host ? verdict->place.host : NULL;
 	record->port = record->host ? verdict->place.port : 0;
 	record->rule = verdict && verdict->route ? verdict->route->host : NULL;
-	record->routes = -1;
 	if (!request)
 		return;
 	record->method = request->method;
@@ -61,7 +60,6 @@ void exchange_log_websocket_end(const struct exchange *exchange)
 		.bytes_up = exchange->request_body.total_bytes,
 		.bytes_down = exchange->answer_body.total_bytes,
 		.request_id = *exchange->request_id ? exchange->request_id : NULL,
-		.routes = -1,
 	};
 
 	audit_write(&record);
@@ -78,7 +76,6 @@ void exchange_log_bad_request(const struct authority *connect, unsigned status, 
 		.host = connect && *connect->host ? connect->host : NULL,
 		.port = connect ? connect->port : 0,
 		.status = status,
-		.routes = -1,
 	};
 
 	audit_write(&record);
