@@ -99,11 +99,12 @@ static bool open_sockets(void)
 	return false;
 }
 
-/* `where`: "f", /etc/hosts, or "b", the name servers. Tried again with the next question where it failed. */
+/* No search list: ares_getaddrinfo() heeds only an empty one, not ARES_FLAG_NOSEARCH (c-ares 1.18).
+ * `where`: "f", /etc/hosts, or "b", the name servers. Tried again with the next question where it failed. */
 static bool open_channel(ares_channel *ret_channel, char *where)
 {
 	struct ares_options options = {
-		.flags = ARES_FLAG_NOSEARCH,
+		.ndomains = 0,
 		.timeout = TRY_MS,
 		.tries = TRIES,
 		.lookups = where,
@@ -113,7 +114,7 @@ static bool open_channel(ares_channel *ret_channel, char *where)
 	retry.on_due = retry_due;
 	return *ret_channel ||
 	       ares_init_options(ret_channel, &options,
-				 ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
+				 ARES_OPT_DOMAINS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
 					 ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB) == ARES_SUCCESS;
 }
 
