@@ -117,9 +117,20 @@ static int check_path_bytes(const char *text, struct err *err)
 	return 0;
 }
 
+/* The first '%' that no request can match, or NULL. `%2f` can, where another entry lets its decoded
+ * form through: npm asks for /@scope%2fname. */
+static const char *find_percent(const char *text)
+{
+	const char *at = strchr(text, '%');
+
+	while (at && strncasecmp(at, "%2f", 3) == 0)
+		at = strchr(at + 1, '%');
+	return at;
+}
+
 int check_url_path(const char *text, struct err *err)
 {
-	const char *percent = strchr(text, '%');
+	const char *percent = find_percent(text);
 
 	if (*text != '/')
 		return err_set(err, EINVAL, "'%s' must begin with '/'", quote(text).text);

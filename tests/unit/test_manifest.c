@@ -258,6 +258,7 @@ Test(manifest, what_is_unusual_but_right)
 		"egress: {routes: [{host: a.example}, {host: a.example, ports: [80]}]}",
 		"egress: {routes: [{host: a.example, path_allowlist: [/, //, /a/b..c, "
 		"/.well-known/]}]}",
+		"egress: {routes: [{host: a.example, path_allowlist: ['/@a%2fb', /@a/b]}]}",
 		"egress: {routes: [{host: a.example, methods: [PROPFIND, M-SEARCH]}]}",
 		"egress: {routes: [{host: a.example, address: '::1'}]}",
 		"egress: {routes: [{host: a.example, address: '[2001:db8::1]:8443'}]}",
