@@ -23,6 +23,29 @@ except ImportError:
     h2 = None
 
 
+class Wire:
+    """A connection that keeps what arrived on it, to the byte."""
+
+    LIMIT = 16 * 1024
+
+    def __init__(self, conn):
+        self._conn = conn
+        self._log = bytearray()
+        self.sendall = conn.sendall
+
+    def recv(self, size):
+        data = self._conn.recv(size)
+        self._log += data
+        return data
+
+    def take(self, left):
+        """What came since the last time, without the last `left` bytes; long ones are cut."""
+        end = len(self._log) - left
+        taken = bytes(self._log[: min(end, self.LIMIT)])
+        del self._log[:end]
+        return taken.decode("latin-1")
+
+
 class Recorder:
     def __init__(self, certs):
         """`certs`: name → PEM file with certificate and key; "" is for every other name."""
@@ -84,13 +107,16 @@ class Recorder:
     # HTTP/1
 
     def _serve_http1(self, conn, port, sni):
+        """Each entry's `wire` is what was read as that request, head and framing and all."""
         buffer = bytearray()
+        conn = Wire(conn)
         while True:
             while (end := buffer.find(b"\r\n\r\n")) < 0:
                 data = conn.recv(65536)
                 if not data:
                     if buffer:
-                        self.record(port=port, sni=sni, head=buffer.decode("latin-1"), whole=False)
+                        self.record(port=port, sni=sni, head=buffer.decode("latin-1"), whole=False,
+                                    wire=conn.take(0))  # fmt: skip
                     return
                 buffer += data
             head = bytes(buffer[:end])
@@ -99,6 +125,7 @@ class Recorder:
             with self._lock:
                 self._seen.append(entry)
             body = self._body(conn, head, buffer)
+            entry["wire"] = conn.take(len(buffer))
             entry.update(whole=True, length=len(body), sha256=hashlib.sha256(body).hexdigest())
             if len(body) <= 1024:
                 entry["body"] = body.decode("latin-1")

@@ -68,6 +68,8 @@ def collect(world, quick):
     if os.path.exists("tests/conformance/run.py"):
         jobs.append(Job("conformance/mitmproxy", ["/usr/bin/python3", "tests/conformance/run.py",
                                                   "--start-mitmproxy"], seconds=600))  # fmt: skip
+        jobs.append(Job("smuggling/mitmproxy", ["/usr/bin/python3", "tests/conformance/smuggling.py",
+                                                "--start-mitmproxy"], seconds=600))  # fmt: skip
     for folder in ("integration", "escape"):
         jobs += [_bats(path) for path in sorted(glob.glob(f"tests/{folder}/*.bats"))]
     # The long ones first: two at a time they then end about together.
