@@ -84,12 +84,32 @@ static bool is_token(struct span text)
 	return text.len > 0;
 }
 
+static bool is_value_byte(unsigned char c)
+{
+	return (c >= ' ' && c != 0x7f) || c == '\t';
+}
+
+/* Whether some of eight bytes may be a control character: the borrow of a subtraction marks each byte
+ * below 0x20, and each that is 0x7f. Never misses one. */
+static bool may_have_control(const char bytes[static 8])
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones * 0x80;
+	uint64_t word;
+
+	memcpy(&word, bytes, sizeof(word));
+	uint64_t del = word ^ ones * 0x7f;
+	return (((word - ones * ' ') & ~word) | ((del - ones) & ~del)) & tops;
+}
+
 /* Whether a field's value has no control character but tabs. */
 static bool is_field_value(struct span value)
 {
-	for (size_t i = 0; i < value.len; i++) {
-		unsigned char c = (unsigned char)value.at[i];
-		if ((c < ' ' && c != '\t') || c == 0x7f)
+	size_t i = 0;
+
+	while (i < value.len) {
+		if (value.len - i >= 8 && !may_have_control(value.at + i))
+			i += 8;
+		else if (!is_value_byte((unsigned char)value.at[i++]))
 			return false;
 	}
 	return true;
