@@ -4,7 +4,7 @@
  *
  * A chunked body is followed byte by byte between its chunks and taken whole within them. Nothing of its
  * framing is passed on: the writer frames the content anew, so extensions and trailers are checked and
- * end here. RFC 9112, 7.1, strictly: the size is 1 to 16 hexadecimal digits, a line ends with CR LF and
+ * end here. RFC 9112, 7.1, strictly: the size is 1 to 15 hexadecimal digits, a line ends with CR LF and
  * holds no other CR or LF, a chunk is as long as it said. Old servers pad the size with spaces, which an
  * answer may.
  */
@@ -14,7 +14,7 @@
 #include "proxy/http1_grammar.h"
 
 enum {
-	SIZE_DIGITS = 16,
+	SIZE_DIGITS = 15, /* below 2^60: no sum of sizes and lengths overflows */
 	LINE_BYTES_MAX = 1024,
 	TRAILER_BYTES_MAX = 16 * 1024,
 };
@@ -90,7 +90,7 @@ static int follow_size(struct http1_body *body, char c, struct http1_error *ret_
 		return follow_size_end(body, c, ret_error);
 	if (!(http1_class[(uint8_t)c] & HTTP1_HEX))
 		return refuse_chunk(body, "a chunk size that is no hexadecimal number", ret_error);
-	if (body->line_bytes == SIZE_DIGITS || body->left >> 59)
+	if (body->line_bytes == SIZE_DIGITS)
 		return refuse_chunk(body, "a chunk size beyond all bounds", ret_error);
 	body->left = body->left << 4 | hex_value(c);
 	return 0;

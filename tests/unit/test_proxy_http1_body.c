@@ -69,7 +69,7 @@ static const struct {
 	GOOD("000\r\n\r\n", ""),
 	GOOD("5\r\nhello\r\n0\r\n\r\n", "hello"),
 	GOOD("5\r\nhello\r\n1;ext=1\r\n!\r\n0\r\nX-Trailer: dropped\r\n\r\n", "hello!"),
-	GOOD("0000000000000005\r\nhello\r\n0\r\n\r\n", "hello"),
+	GOOD("000000000000005\r\nhello\r\n0\r\n\r\n", "hello"),
 	GOOD("A\r\n0123456789\r\n00b\r\n0123456789a\r\n0;x\r\nA:b\r\nC:\r\n\r\n",
 	     "01234567890123456789a"),
 	GOOD("2\r\n\r\n\r\n0\r\n\r\n", "\r\n"),
@@ -94,7 +94,7 @@ static const struct {
 	BAD("8000000000000000\r\n", "", "bad_chunk"),
 	BAD("ffffffffffffffff\r\n", "", "bad_chunk"),
 	BAD("10000000000000005\r\n", "", "bad_chunk"),
-	BAD("00000000000000005\r\n", "", "bad_chunk"),
+	BAD("0000000000000005\r\n", "", "bad_chunk"),
 	BAD("1;" THOUSAND HUNDRED "\r\n", "", "bad_chunk"),
 	BAD("3\r\nhello\r\n0\r\n\r\n", "hel", "bad_chunk"),
 	BAD("5\r\nhello\n0\r\n\r\n", "hello", "bad_chunk"),
@@ -157,9 +157,11 @@ Test(proxy_http1_body, an_answer_may_pad_its_sizes_and_is_refused_with_502)
 	buf_clear(&out.content);
 	out = read_body(BODY_CHUNKED, 0, true, padded, sizeof(padded) - 1, 3);
 	cr_assert(out.rc == -EPROTO && error.status == 400);
+	buf_clear(&out.content);
 	out = read_body(BODY_CHUNKED, 0, false, bad, sizeof(bad) - 1, 3);
 	cr_assert_eq(out.rc, -EPROTO);
 	cr_assert(error.status == 502 && !strcmp(error.reason, "upstream_protocol"));
+	buf_clear(&out.content);
 }
 
 Test(proxy_http1_body, a_length_is_kept_to)
