@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "proxy/reload.h"
-#include "proxy/reload.h"
 #include "proxy/tls.h"
 
 enum {
