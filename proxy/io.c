@@ -3,6 +3,10 @@
  * Sockets with or without TLS; see io.h. Runs in: the proxy's worker. Holds: the connections'
  * descriptors and their session keys.
  *
+ * A read that succeeds says that there may be more, also where no edge had said so: what it took may have
+ * come after epoll_wait(2) returned, and the edge that then follows finds the socket empty and tells of no
+ * input, while TLS holds the rest.
+ *
  * OpenSSL reads and writes the descriptor itself (SSL_set_fd); with read-ahead a record costs one
  * read(2). Its error queue is emptied before each call, since SSL_get_error(3) judges by it.
  */
@@ -123,8 +127,12 @@ int io_handshake(struct io *io)
 
 	ERR_clear_error();
 	rc = SSL_do_handshake(io->ssl);
-	if (rc == 1)
+	if (rc == 1) {
+		/* What came along with its last record lies in the buffer: no edge will tell of it,
+		 * and it was perhaps read before the edge of its own was seen. */
+		io->may_read = true;
 		return 0;
+	}
 	error = SSL_get_error(io->ssl, rc);
 	if (error == SSL_ERROR_WANT_READ)
 		io->may_read = false;
@@ -152,12 +160,14 @@ ssize_t io_read(struct io *io, void *bytes, size_t size)
 	if (io->ssl) {
 		ERR_clear_error();
 		int rc = SSL_read_ex(io->ssl, bytes, size, &len);
+		io->may_read |= rc == 1;
 		return rc == 1 ? (ssize_t)len : tls_outcome(io, rc, true);
 	}
 	do
 		n = recv(io->source.fd, bytes, size, 0);
 	while (n < 0 && errno == EINTR);
 	io->peer_ended |= n == 0 && size > 0;
+	io->may_read |= n >= 0;
 	return n < 0 ? socket_outcome(&io->may_read) : n;
 }
 
