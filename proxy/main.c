@@ -112,8 +112,8 @@ int main(int argc, char **argv)
 
 	(void)argv;
 	if (argc > 1) {
-		fputs("egress-proxy: takes no arguments; see the environment's variables in "
-		      "docs/architecture.md\n",
+		fputs("egress-proxy: takes no arguments; docs/proxy.md has the environment's "
+		      "variables\n",
 		      stderr);
 		return 64; /* EX_USAGE */
 	}
