@@ -51,9 +51,9 @@ static int close_memory(struct err *err)
 }
 
 /* Without it a client that trusts nothing yet known would wait for ever: better no proxy. */
-static void signer_lost(void)
+static void signer_lost(const char *why)
 {
-	fputs("egress-proxy: the signer ended\n", stderr);
+	fprintf(stderr, "egress-proxy: the signer ended: %s\n", why);
 	exit_status = EXIT_FAILURE;
 	loop_stop();
 }
