@@ -26,7 +26,6 @@ struct client_h2 {
 	struct client *client;
 	uint64_t moved_bytes; /* link.moved_bytes when the deadline was set */
 	unsigned patience_ms; /* that was granted then */
-	bool is_lingering;    /* all is said: what comes is thrown away until the client closes */
 	bool was_malformed;   /* one line of the log is enough */
 };
 
@@ -278,37 +277,12 @@ static void drop_streams(struct client_h2 *conn)
 	}
 }
 
-/* Reads what is still sent, so that the close does not cut off what was said (a reset would). */
-static void linger(struct client *client)
-{
-	static char waste[16 * 1024];
-	ssize_t n;
-
-	for (size_t share = 0; share < IO_SHARE_BYTES; share += (size_t)n) {
-		n = io_read(&client->io, waste, sizeof(waste));
-		if (n == -EAGAIN)
-			return;
-		if (n <= 0) {
-			client_close(client);
-			return;
-		}
-	}
-	client_defer(client);
-}
-
 static void finish(struct client_h2 *conn)
 {
-	struct client *client = conn->client;
-
-	drop_streams(conn);
-	if (conn->link.peer_gone) {
-		client_close(client);
-		return;
-	}
-	conn->is_lingering = true;
-	io_end(&client->io);
-	client_set_deadline(client, CLIENT_LINGER_MS);
-	linger(client);
+	if (conn->link.peer_gone)
+		client_close(conn->client);
+	else
+		client_linger(conn->client);
 }
 
 /* A deadline is put off by bytes that move, but for a header block, which is granted its time once. */
@@ -332,9 +306,7 @@ static void ready(struct client *client)
 {
 	struct client_h2 *conn = client->protocol;
 
-	if (conn->is_lingering)
-		linger(client);
-	else if (h2_link_pump(&conn->link))
+	if (h2_link_pump(&conn->link))
 		set_patience(conn);
 	else
 		finish(conn);
@@ -344,7 +316,7 @@ static void due(struct client *client)
 {
 	struct client_h2 *conn = client->protocol;
 
-	if (conn->is_lingering || conn->link.backlog_len) {
+	if (conn->link.backlog_len) {
 		client_close(client);
 		return;
 	}
@@ -356,8 +328,7 @@ static void drain(struct client *client)
 {
 	struct client_h2 *conn = client->protocol;
 
-	if (!conn->is_lingering)
-		h2_link_retire(&conn->link, NGHTTP2_NO_ERROR);
+	h2_link_retire(&conn->link, NGHTTP2_NO_ERROR);
 }
 
 static void clear(struct client *client)
