@@ -53,7 +53,7 @@ static int close_memory(struct err *err)
 /* Without it a client that trusts nothing yet known would wait for ever: better no proxy. */
 static void signer_lost(const char *why)
 {
-	fprintf(stderr, "egress-proxy: the signer ended: %s\n", why);
+	fprintf(stderr, "egress-proxy: %s\n", why);
 	exit_status = EXIT_FAILURE;
 	loop_stop();
 }
