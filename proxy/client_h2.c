@@ -26,12 +26,12 @@ struct client_h2 {
 	struct client *client;
 	uint64_t moved_bytes; /* link.moved_bytes when the deadline was set */
 	unsigned patience_ms; /* that was granted then */
-	bool was_malformed;   /* one line of the log is enough */
 };
 
 struct client_stream {
 	struct h2_stream h2; /* first */
 	struct downstream down;
+	bool is_malformed;
 	bool is_orphan; /* the connection is gone; the exchange has all it needs and is about to end */
 };
 
@@ -124,21 +124,13 @@ static const struct downstream_ops down_ops = {
 
 /* The link's calls. */
 
-static void retire_malformed(struct client_h2 *conn)
-{
-	if (conn->was_malformed)
-		return;
-	conn->was_malformed = conn->link.is_broken = true;
-	h2_link_retire(&conn->link, NGHTTP2_PROTOCOL_ERROR);
-}
-
 static void on_bad_body(struct h2_stream *h2, const char *detail)
 {
 	struct client_h2 *conn = owner_of(h2->link);
 
 	h2->has_length = false; /* once */
 	exchange_bad_request(&of(h2)->down, &conn->client->connect, 400, "bad_http2", detail);
-	retire_malformed(conn);
+	of(h2)->is_malformed = true;
 }
 
 static void refuse(struct client_h2 *conn, struct client_stream *stream,
@@ -151,9 +143,8 @@ static void refuse(struct client_h2 *conn, struct client_stream *stream,
 	};
 
 	snprintf(verdict.detail, sizeof(verdict.detail), "%s", error->detail);
+	stream->is_malformed = !strcmp(error->reason, "bad_http2");
 	exchange_refuse(&stream->down, request, &verdict);
-	if (!strcmp(error->reason, "bad_http2"))
-		retire_malformed(conn);
 }
 
 static void begin(struct client_h2 *conn, int32_t id, bool ends)
@@ -220,6 +211,15 @@ static struct pipe *outbound(struct h2_stream *h2)
 	return exchange ? &exchange->answer_body : NULL;
 }
 
+/* After the answer: some clients read nothing that comes after GOAWAY. */
+static void retire_malformed(struct client_h2 *conn)
+{
+	if (conn->link.is_broken)
+		return;
+	conn->link.is_broken = true;
+	h2_link_retire(&conn->link, NGHTTP2_PROTOCOL_ERROR);
+}
+
 static void settle(struct h2_stream *h2, unsigned todo)
 {
 	struct client_stream *stream = of(h2);
@@ -230,6 +230,8 @@ static void settle(struct h2_stream *h2, unsigned todo)
 		exchange_answer_space(stream->down.exchange);
 	if (!(todo & H2_TODO_CLOSED))
 		return;
+	if (stream->is_malformed)
+		retire_malformed(owner_of(h2->link));
 	/* With the whole answer out the exchange is about to let go by itself: see `done`. */
 	if (stream->down.exchange && !h2->we_ended)
 		exchange_client_gone(stream->down.exchange);
@@ -242,7 +244,6 @@ static void on_broken(struct h2_link *link, const char *detail)
 	struct client_h2 *conn = owner_of(link);
 	struct downstream nobody = { 0 };
 
-	conn->was_malformed = true;
 	exchange_bad_request(&nobody, &conn->client->connect, 400, "bad_http2", detail);
 }
 

@@ -171,7 +171,7 @@ static void join_cookies(struct h2_head *head)
 /* The table that the fields of the message at hand stand in; who begins an exchange copies them. */
 static struct field table[H2_FIELDS_MAX];
 
-/* Splits the list into pseudo-fields and the rest. */
+/* Splits the list, as far as it is good, into pseudo-fields and the rest. */
 static void sort_fields(struct h2_head *head, struct pseudo *wanted, size_t count,
 			struct fields *ret_fields)
 {
@@ -181,7 +181,7 @@ static void sort_fields(struct h2_head *head, struct pseudo *wanted, size_t coun
 
 	*ret_fields = (struct fields){ table, 0 };
 	join_cookies(head);
-	while (!head->error.status && next_field(head, &at, &field)) {
+	while (next_field(head, &at, &field)) {
 		if (field.name.at[0] == ':') {
 			take_pseudo(head, wanted, count, &field);
 			continue;
