@@ -15,7 +15,7 @@
 
 #include "proxy/io.h"
 
-enum { BIG = 1 << 20, TIMEOUT_MS = 10000 };
+enum { BIG = 1 << 20, TIMEOUT_MS = 30000 };
 
 static struct io ours;
 static int peer_fd = -1;

@@ -17,7 +17,7 @@
 #include "proxy/leaf_cache.h"
 #include "proxy/tls.h"
 
-enum { PEM_BYTES = 8192, TIMEOUT_MS = 10000, DETAIL_BYTES = 512 };
+enum { PEM_BYTES = 8192, TIMEOUT_MS = 30000, DETAIL_BYTES = 512 };
 
 #define HOST "api.example.com"
 
