@@ -199,16 +199,22 @@ static struct exchange *next_waiting(struct upstream_conn *conn)
 	return exchange;
 }
 
+static void note_opening(const struct upstream_conn *conn, struct exchange *exchange)
+{
+	exchange->record.phases.dial = conn->phases.dial;
+	exchange->record.phases.connect = conn->phases.connect;
+	exchange->record.phases.tls = conn->phases.tls;
+	if (*conn->request_id)
+		memcpy(exchange->request_id, conn->request_id, sizeof(conn->request_id));
+}
+
 void pool_opened(struct upstream_conn *conn)
 {
 	struct exchange *exchange = next_waiting(conn);
 
 	conn->is_opened = true;
-	if (exchange) {
-		exchange->record.phases.dial = conn->phases.dial;
-		exchange->record.phases.connect = conn->phases.connect;
-		exchange->record.phases.tls = conn->phases.tls;
-	}
+	if (exchange)
+		note_opening(conn, exchange);
 	/* A take may close the connection; what waits then looks for another. */
 	for (; exchange; exchange = next_waiting(conn)) {
 		if (!conn->is_closed && conn->ops->has_room(conn)) {
@@ -226,8 +232,10 @@ void pool_failed(struct upstream_conn *conn, unsigned status, const char *reason
 	struct exchange *exchange;
 
 	pool_forget(conn);
-	while ((exchange = next_waiting(conn)))
+	while ((exchange = next_waiting(conn))) {
+		note_opening(conn, exchange);
 		exchange_upstream_failed(exchange, status, reason, detail);
+	}
 	upstream_close(conn);
 }
 
