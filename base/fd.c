@@ -147,8 +147,9 @@ int fd_send(int socket_fd, const void *bytes, size_t len, const int *fds, size_t
 		cmsg->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
 		memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * fd_count);
 	}
-	do {
-		n = sendmsg(socket_fd, &msg, MSG_NOSIGNAL);
+	do { /* sendmsg(2) only where it must be: some of our filters allow none */
+		n = fd_count ? sendmsg(socket_fd, &msg, MSG_NOSIGNAL)
+			     : send(socket_fd, bytes, len, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;

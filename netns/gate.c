@@ -11,7 +11,8 @@
  *   gate_loop     events, timers           gate_policy   which (name, port), which address
  *   gate_dns      a question, an answer    gate_names    name ↔ synthetic address
  *   gate_conn     accept, refuse           gate_dial     resolve (gate_resolve, gate_helper), connect
- *   gate_relay    splice                   gate_audit    lines
+ *   gate_relay    splice                   gate_handout  or hand the socket over
+ *   gate_audit    lines
  */
 #include "netns/gate.h"
 
@@ -146,7 +147,7 @@ static int take_targets(struct gate *gate, int *fds, size_t count, struct err *e
 
 static void handle_message(struct gate *gate, uint8_t kind, int *fds, size_t count)
 {
-	struct gate_reply reply = { .code = 0 };
+	struct gate_control_reply reply = { .code = 0 };
 
 	if (kind == GATE_MESSAGE_SOCKETS)
 		reply.code = take_sockets(gate, fds, count, &reply.err);
@@ -203,6 +204,7 @@ static size_t raise_descriptor_limit(void)
 static void gate_clear(struct gate *gate)
 {
 	gate->loop.is_stopping = true;
+	gate_handouts_close(gate);
 	gate_conn_close_all(gate);
 	gate_resolver_free(gate->resolver);
 	gate_pipes_clear(&gate->pipes);
@@ -263,11 +265,16 @@ static int serve(struct gate *gate, const struct gate_config *config, struct err
 	TRY(reserve_names(gate, err));
 	if (config->audit_fd >= 0)
 		TRY(gate_set_nonblocking(config->audit_fd));
+	rc = gate_handouts_init(gate, config->handout_fd ? config->handout_fd : -1);
+	if (rc < 0)
+		return err_sys(err, -rc, "gate: the proxy's channel");
 	if (config->confine.gate)
 		TRY(config->confine.gate(err));
 	TRY(gate_resolver_attach(gate->resolver, &gate->loop, &gate->groups, err));
 	gate->control.ready = control_ready;
 	rc = gate_loop_add(&gate->loop, gate->control_fd, EPOLLIN, &gate->control);
+	if (rc == 0)
+		rc = gate_handouts_start(gate);
 	if (rc == 0)
 		rc = gate_loop_run(&gate->loop);
 	gate_audit_finish(&gate->audit);
@@ -279,12 +286,14 @@ int gate_run(const struct gate_config *config, struct err *err)
 {
 	struct gate gate = {
 		.control_fd = config->control_fd,
+		.handouts.fd = -1,
 		.dns_fd = -1,
 		.loop.epoll_fd = -1,
 		.dialer.route_fd = -1,
 	};
-	int keep[] = { config->control_fd, config->audit_fd };
-	int rc = fd_close_except(keep, 2);
+	int keep[] = { config->control_fd, config->audit_fd,
+		       config->handout_fd }; /* 0 is kept anyway */
+	int rc = fd_close_except(keep, 3);
 
 	if (rc < 0)
 		return err_sys(err, -rc, "gate: closing what it was born with");

@@ -70,6 +70,10 @@ struct gate_config {
 	const char *run_id;
 	struct gate_confine confine;
 
+	/* SOCK_SEQPACKET to a proxy that may be handed sockets of the host's network (gate_handout.h);
+	 * 0: none. Taken. */
+	int handout_fd;
+
 	/* 0 means the default. */
 	uint32_t synthetic_base; /* host order, a /15; 198.18.0.0 */
 	unsigned

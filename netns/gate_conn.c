@@ -91,6 +91,29 @@ static void resume_timer(struct gate_timer *timer)
 	accept_resume(gate_container_of(timer, struct gate, resume));
 }
 
+struct gate_group *gate_conn_reserve(struct gate *gate, const char *routed_host)
+{
+	struct gate_group *group = gate_group_get(&gate->groups, routed_host);
+
+	if (!group || gate->conn_count >= gate->conn_max ||
+	    group->conns >= gate_group_share(gate->conn_max)) {
+		gate_group_put(&gate->groups, group);
+		return NULL;
+	}
+	gate->conn_count++;
+	group->conns++;
+	return group;
+}
+
+void gate_conn_release(struct gate *gate, struct gate_group *group)
+{
+	gate->conn_count--;
+	group->conns--;
+	gate_group_put(&gate->groups, group);
+	if (!gate->resume.slot)
+		accept_resume(gate);
+}
+
 static void conn_end(struct gate_conn *conn)
 {
 	struct gate *gate = conn->gate;
@@ -103,12 +126,8 @@ static void conn_end(struct gate_conn *conn)
 		gate_loop_remove(&gate->loop, conn->client_fd, &conn->client);
 	gate_reset(&conn->client_fd);
 	TAILQ_REMOVE(&gate->conns, conn, entry);
-	gate->conn_count--;
-	conn->group->conns--;
-	gate_group_put(&gate->groups, conn->group);
+	gate_conn_release(gate, conn->group);
 	gate_loop_bury(&gate->loop, &conn->grave);
-	if (!gate->resume.slot)
-		accept_resume(gate);
 }
 
 void gate_conn_close_all(struct gate *gate)
@@ -135,24 +154,30 @@ static void relay_done(struct gate_relay *relay, int error)
 	conn_end(conn);
 }
 
+void gate_conn_log(struct gate *gate, const char *host, uint16_t port,
+		   const struct gate_dial_result *result)
+{
+	char text[ADDRESS_TEXT_BYTES];
+
+	gate_audit_write(&gate->audit, gate->loop.now_ms,
+			 &(struct gate_event){
+				 .verdict = result->verdict,
+				 .reason = result->reason,
+				 .detail = result->detail,
+				 .host = host,
+				 .port = port,
+				 .address = result->ip ? address_format(result->ip, text) : NULL,
+			 });
+}
+
 static void dial_done(void *ctx, const struct gate_dial_result *result)
 {
 	struct gate_conn *conn = ctx;
 	struct gate *gate = conn->gate;
-	char text[ADDRESS_TEXT_BYTES];
 
 	conn->dial = NULL;
 	if (result->fd < 0) {
-		gate_audit_write(
-			&gate->audit, gate->loop.now_ms,
-			&(struct gate_event){
-				.verdict = result->verdict,
-				.reason = result->reason,
-				.detail = result->detail,
-				.host = conn->host,
-				.port = conn->port,
-				.address = result->ip ? address_format(result->ip, text) : NULL,
-			});
+		gate_conn_log(gate, conn->host, conn->port, result);
 		conn_end(conn);
 		return;
 	}
@@ -186,32 +211,40 @@ static struct gate_conn *conn_new(struct gate *gate, struct gate_group *group, c
 	conn->client_fd = -1;
 	conn->client.ready = client_ready;
 	TAILQ_INSERT_TAIL(&gate->conns, conn, entry);
-	gate->conn_count++;
-	group->conns++;
 	return conn;
+}
+
+int gate_conn_request(const struct gate_target *target, const char *host, uint16_t port,
+		      const struct address *literal, struct gate_group *group,
+		      struct address *named, struct gate_dial_request *ret_request)
+{
+	*ret_request = (struct gate_dial_request){
+		.name = host,
+		.address = literal,
+		.group = group,
+		.port = port,
+		.allow_private = target->allow_private,
+	};
+	if (!target->address)
+		return 0;
+	if (!address_parse(target->address, named))
+		return -EINVAL; /* gate_policy_init has checked */
+	ret_request->address = named;
+	ret_request->is_named = true;
+	if (target->address_port)
+		ret_request->port = target->address_port;
+	return 0;
 }
 
 static int conn_dial(struct gate_conn *conn, const struct gate_target *target,
 		     const struct address *literal)
 {
 	struct gate *gate = conn->gate;
+	struct gate_dial_request request;
 	struct address named;
-	struct gate_dial_request request = {
-		.name = conn->host,
-		.address = literal,
-		.group = conn->group,
-		.port = conn->port,
-		.allow_private = target->allow_private,
-	};
 
-	if (target->address) {
-		if (!address_parse(target->address, &named))
-			return -EINVAL; /* gate_policy_init has checked */
-		request.address = &named;
-		request.is_named = true;
-		if (target->address_port)
-			request.port = target->address_port;
-	}
+	TRY(gate_conn_request(target, conn->host, conn->port, literal, conn->group, &named,
+			      &request));
 	TRY(gate_loop_add(&gate->loop, conn->client_fd, 0, &conn->client)); /* ERR and HUP */
 	conn->dial = gate_dial_start(&gate->dialer, &request, dial_done, conn);
 	return conn->dial ? 0 : -ENOMEM;
@@ -238,18 +271,13 @@ static void conn_start(struct gate *gate, int fd, const struct gate_target *targ
 		       const char *host, uint16_t port, const struct address *literal)
 {
 	cleanup_fd int client_fd = fd;
-	struct gate_group *group = gate_group_get(&gate->groups, target->host);
-	struct gate_conn *conn;
+	struct gate_group *group = gate_conn_reserve(gate, target->host);
+	struct gate_conn *conn = group ? conn_new(gate, group, host, port) : NULL;
 
-	if (!group || group->conns >= gate_group_share(gate->conn_max)) {
-		refuse(gate, &client_fd, "error", "busy", host, port, NULL);
-		gate_group_put(&gate->groups, group);
-		return;
-	}
-	conn = conn_new(gate, group, host, port);
 	if (!conn) {
 		refuse(gate, &client_fd, "error", "busy", host, port, NULL);
-		gate_group_put(&gate->groups, group);
+		if (group)
+			gate_conn_release(gate, group);
 		return;
 	}
 	conn->client_fd = take_fd(&client_fd);
@@ -292,7 +320,7 @@ static void accepted(struct gate *gate, int fd)
 		refuse(gate, &fd, "deny", "not_routed", host ? host : text, port, &ip);
 }
 
-static bool take_accept(struct gate *gate)
+bool gate_conn_take(struct gate *gate)
 {
 	uint64_t now = gate->loop.now_ms;
 	uint64_t more = (now - gate->refilled_ms) * ACCEPTS_PER_S / 1000;
@@ -319,7 +347,7 @@ static void listener_ready(struct gate_source *source, uint32_t events)
 		bool is_full = gate->conn_count >= gate->conn_max;
 		int fd;
 
-		if (is_full || !take_accept(gate)) {
+		if (is_full || !gate_conn_take(gate)) {
 			accept_pause(gate);
 			if (!is_full)
 				gate_timer_set(&gate->loop, &gate->resume, RESUME_MS);

@@ -8,6 +8,7 @@
 
 #include "netns/gate_audit.h"
 #include "netns/gate_dial.h"
+#include "netns/gate_handout.h"
 #include "netns/gate_names.h"
 #include "netns/gate_policy.h"
 #include "netns/gate_relay.h"
@@ -38,6 +39,8 @@ struct gate {
 	int control_fd;
 	bool has_sockets; /* the first control message came */
 
+	struct gate_handouts handouts;
+
 	struct gate_source dns;
 	int dns_fd;
 
@@ -59,5 +62,23 @@ void gate_conn_limits(struct gate *gate, size_t descriptors);
 int gate_conn_listen(struct gate *gate, int listener_fd) MUST_CHECK;
 
 void gate_conn_close_all(struct gate *gate);
+
+/* Shared with gate_handout: the bounds, the dial and the log of a connection, however the proxy asks. */
+
+/* One accept out of this second's; false: none is left. */
+bool gate_conn_take(struct gate *gate);
+
+/* A place for one more connection of a routed host; NULL: busy. Each reserve needs a release. */
+struct gate_group *gate_conn_reserve(struct gate *gate, const char *routed_host);
+void gate_conn_release(struct gate *gate, struct gate_group *group);
+
+/* What to dial for `host`, which borrows all that is passed in. `named` is room for the route's `address`. */
+int gate_conn_request(const struct gate_target *target, const char *host, uint16_t port,
+		      const struct address *literal, struct gate_group *group,
+		      struct address *named, struct gate_dial_request *ret_request) MUST_CHECK;
+
+/* The audit line of a dial that failed. */
+void gate_conn_log(struct gate *gate, const char *host, uint16_t port,
+		   const struct gate_dial_result *result);
 
 #endif

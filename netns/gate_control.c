@@ -130,7 +130,7 @@ int gate_send_targets(int control_fd, const struct gate_target *targets, size_t 
 
 int gate_read_reply(int control_fd, struct err *err)
 {
-	struct gate_reply reply;
+	struct gate_control_reply reply;
 	size_t count = 0;
 	ssize_t n = fd_recv(control_fd, &reply, sizeof(reply), NULL, 0, &count);
 
@@ -142,7 +142,7 @@ int gate_read_reply(int control_fd, struct err *err)
 
 void gate_send_failure(int control_fd, int rc, const struct err *err)
 {
-	struct gate_reply reply = { .code = rc, .err = *err };
+	struct gate_control_reply reply = { .code = rc, .err = *err };
 
 	(void)!fd_send(control_fd, &reply, sizeof(reply), NULL, 0);
 }

@@ -19,7 +19,7 @@ struct gate_message {
 	uint8_t kind;
 };
 
-struct gate_reply {
+struct gate_control_reply {
 	int32_t code;
 	struct err err;
 };

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "netns/gate_relay.h"
@@ -42,6 +43,7 @@ struct gate_dial {
 	struct attempt attempts[GATE_ANSWER_MAX];
 	size_t open_count;
 	bool is_waiting;
+	uint64_t started_us, looked_up_us; /* 0: not come to */
 	/* The failure that will be told if no address works: the last that was met. */
 	const char *verdict, *reason, *detail;
 	struct address failed_ip;
@@ -115,15 +117,26 @@ void gate_dial_cancel(struct gate_dial *dial)
 	gate_loop_bury(loop, &dial->grave);
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec ts = { 0 };
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
 /* Tells the result, then is gone. */
 static void dial_end(struct gate_dial *dial, int fd, const struct address *ip)
 {
+	uint64_t end_us = now_us(), looked_up_us = dial->looked_up_us ? dial->looked_up_us : end_us;
 	struct gate_dial_result result = {
 		.fd = fd,
 		.verdict = dial->verdict,
 		.reason = dial->reason,
 		.detail = dial->detail,
 		.ip = ip && ip->len ? ip : NULL,
+		.lookup_us = (uint32_t)(looked_up_us - dial->started_us),
+		.connect_us = (uint32_t)(end_us - looked_up_us),
 	};
 	gate_dial_done *done = dial->done;
 
@@ -302,6 +315,7 @@ static void judge(struct gate_dial *dial, const struct address *ip)
 
 static void connect_to(struct gate_dial *dial, const struct address *ips, size_t count)
 {
+	dial->looked_up_us = now_us();
 	for (size_t i = 0; i < count; i++)
 		judge(dial, &ips[i]);
 	if (!dial->ip_count) {
@@ -331,6 +345,7 @@ static void start_task(struct gate_task *task)
 	struct gate_dial *dial = gate_container_of(task, struct gate_dial, start);
 	struct gate_dialer *d = dial->dialer;
 
+	dial->started_us = now_us();
 	if (dial->request.address) {
 		struct address ip = dial->ips[0];
 

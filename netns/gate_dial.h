@@ -40,8 +40,9 @@ struct gate_dial_result {
 	int fd;		     /* connected, non-blocking, the callee's; -1: failed */
 	const char *verdict; /* "deny" or "error" */
 	const char *reason;
-	const char *detail;	  /* or NULL; valid during the call */
-	const struct address *ip; /* the one dialled or refused, or NULL */
+	const char *detail;		/* or NULL; valid during the call */
+	const struct address *ip;	/* the one dialled or refused, or NULL */
+	uint32_t lookup_us, connect_us; /* how long each took; 0: not come to */
 };
 
 typedef void gate_dial_done(void *ctx, const struct gate_dial_result *result);

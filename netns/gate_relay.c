@@ -232,17 +232,24 @@ static void end_ready(struct gate_source *source, uint32_t events)
 		relay_pump(relay, self ? out : in, self ? in : out);
 }
 
-static void tune(int client_fd, int upstream_fd)
+void gate_relay_tune(int fd)
 {
 	int on = 1, idle_s = 60, interval_s = 15, probes = 4;
 
-	(void)setsockopt(client_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	(void)setsockopt(upstream_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	/* An upstream that vanished is noticed, so an idle connection does not stay for ever. */
-	(void)setsockopt(upstream_fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	(void)setsockopt(upstream_fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-	(void)setsockopt(upstream_fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
-	(void)setsockopt(upstream_fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+static void tune(int client_fd, int upstream_fd)
+{
+	int on = 1;
+
+	(void)setsockopt(client_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	gate_relay_tune(upstream_fd);
 }
 
 int gate_relay_start(struct gate_relay *relay, struct gate_loop *loop, struct gate_pipes *pipes,

@@ -58,4 +58,7 @@ void gate_relay_abort(struct gate_relay *relay);
 /* Closes a socket so that its peer gets RST. */
 void gate_reset(int *fd);
 
+/* What every connection into the network is given: no delay, and probes that notice a peer that is gone. */
+void gate_relay_tune(int fd);
+
 #endif

@@ -25,6 +25,10 @@ struct launch {
 	int out[2];		/* pipe: what the proxy prints */
 	int audit[2];		/* pipe: its audit lines */
 	int ready[2];		/* pipe: READY=1 */
+	int handout
+		[2]; /* SOCK_SEQPACKET, where the proxy may be handed sockets: [0] the gate's, [1] the
+			 * proxy's, who has it only if handed_prove held */
+	int decoy[2]; /* for that proof */
 };
 
 /* Bodies of processes; they never return. */

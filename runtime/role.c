@@ -7,6 +7,8 @@
  *   descriptors → own user namespace (mapped while all capabilities are held) → limits → no
  *   capabilities → Landlock → seccomp → "built" → wait for the launcher's go → execve
  *
+ * A proxy that asks the gate for sockets gets a filter of its own, behind which they are harmless.
+ *
  * Waiting comes last, so between the go and the program's first instruction stands one execve. The
  * proxy's tokens arrive with the go, as its environment, and in no earlier memory of this bottle.
  */
@@ -22,6 +24,7 @@
 #include "base/fd.h"
 #include "netns/netns.h"
 #include "runtime/caps.h"
+#include "runtime/handed.h"
 #include "runtime/landlock.h"
 #include "runtime/launch.h"
 #include "runtime/seccomp.h"
@@ -55,11 +58,28 @@ static int open_writable(const struct strlist *paths, int *ret_fds, size_t max, 
 	return 0;
 }
 
+/* The filter behind which the proxy may be handed sockets of the host's network, and the attack on it. True
+ * when it is in force; false where it cannot be installed. What is in force and does not hold ends the
+ * run like every other proof, since no other filter can take its place. */
+static int confine_handed(const struct launch *launch, bool *ret_is_handed, struct err *err)
+{
+	*ret_is_handed = launch->handout[1] >= 0 && seccomp_load(SECCOMP_PROXY_HANDED, NULL) == 0;
+	if (!*ret_is_handed)
+		return 0;
+	TRY(seccomp_prove(SECCOMP_PROXY_HANDED, err));
+	return handed_prove(launch->decoy, err);
+}
+
+static int confine(enum seccomp_role filter, struct err *err)
+{
+	TRY(seccomp_load(filter, err));
+	return seccomp_prove(filter, err);
+}
+
 static int lose_everything(const struct launch *launch, enum role role, const int *writable_fds,
-			   size_t writable_count, struct err *err)
+			   size_t writable_count, bool *ret_is_handed, struct err *err)
 {
 	const struct plan *plan = launch->plan;
-	enum seccomp_role filter = role == ROLE_PROXY ? SECCOMP_PROXY : SECCOMP_AGENT;
 	int abi;
 
 	TRY(caps_drop_all(err));
@@ -72,12 +92,15 @@ static int lose_everything(const struct launch *launch, enum role role, const in
 		TRY(netns_prove_internal(&plan->link, plan->manifest.proxy_port, err));
 		TRY(landlock_agent(writable_fds, writable_count, false, &abi, err));
 	}
-	TRY(seccomp_load(filter, err));
-	return seccomp_prove(filter, err);
+	if (role == ROLE_AGENT)
+		return confine(SECCOMP_AGENT, err);
+	TRY(confine_handed(launch, ret_is_handed, err));
+	return *ret_is_handed ? 0 : confine(SECCOMP_PROXY, err);
 }
 
+/* *ret_is_handed: the proxy may be handed sockets. */
 static int become(const struct launch *launch, enum role role, const struct role_context *context,
-		  struct err *err)
+		  bool *ret_is_handed, struct err *err)
 {
 	const struct plan *plan = launch->plan;
 	const struct plan_role *own = role == ROLE_PROXY ? &plan->proxy : &plan->agent;
@@ -90,7 +113,7 @@ static int become(const struct launch *launch, enum role role, const struct role
 	TRY(role == ROLE_AGENT ? limits_apply_self(&plan->limits, err) : limits_no_core(err));
 	if (chdir(own->workdir) < 0)
 		return err_sys(err, errno, "enter %s inside", own->workdir);
-	rc = lose_everything(launch, role, writable_fds, writable_count, err);
+	rc = lose_everything(launch, role, writable_fds, writable_count, ret_is_handed, err);
 	for (size_t i = 0; i < writable_count; i++)
 		close(writable_fds[i]);
 	return rc;
@@ -120,6 +143,7 @@ noreturn void role_agent_main(const struct launch *launch, const struct role_con
 	int go_fd = launch->go[ROLE_AGENT][1];
 	struct err err = { 0 };
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	bool is_handed;
 	int rc = null_fd < 0 ? err_sys(&err, errno, "open /dev/null inside")
 			     : stdio_wire(launch->stdio, launch->relay_fds, context->pty_fd,
 					  null_fd, &err);
@@ -129,7 +153,7 @@ noreturn void role_agent_main(const struct launch *launch, const struct role_con
 	if (rc == 0 && fd_close_except(keep, 2) < 0)
 		rc = err_sys(&err, errno, "close_range");
 	if (rc == 0)
-		rc = become(launch, ROLE_AGENT, context, &err);
+		rc = become(launch, ROLE_AGENT, context, &is_handed, &err);
 	if (rc == 0)
 		rc = wire_send(go_fd, WIRE_BUILT, 0, NULL, 0);
 	if (rc == 0)
@@ -144,8 +168,8 @@ noreturn void role_agent_main(const struct launch *launch, const struct role_con
 }
 
 /* The proxy's descriptors: 0 null, 1 and 2 its output pipe, then those that the plan has numbered. */
-static int wire_proxy(const struct launch *launch, const struct role_context *context, int go_fd,
-		      int *ret_go_fd, struct err *err)
+static int wire_proxy(const struct launch *launch, const struct role_context *context,
+		      bool is_handed, int go_fd, int *ret_go_fd, struct err *err)
 {
 	const struct proxy_fds *at = &launch->plan->proxy_fds;
 	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -158,6 +182,7 @@ static int wire_proxy(const struct launch *launch, const struct role_context *co
 		{ launch->audit[1], at->audit },
 		{ launch->ready[1], at->ready },
 		{ context->listen_fd, at->listen },
+		{ is_handed ? launch->handout[1] : -1, is_handed ? at->gate : -1 },
 		{ go_fd, -1 },
 	};
 	enum { COUNT = sizeof(moves) / sizeof(moves[0]) };
@@ -194,11 +219,16 @@ static int receive_tokens(int go_fd, char *space, size_t size, struct strlist *e
 	return 0;
 }
 
-/* What of its environment only the process itself knows: sd_listen_fds(3) wants its number. */
-static int name_process(const struct plan *plan, struct strlist *env, struct err *err)
+/* What of its environment only the process itself knows: its number, for sd_listen_fds(3), and which way
+ * it has through the gate. */
+static int say_what_is_given(const struct plan *plan, bool is_handed, struct strlist *env,
+			     struct err *err)
 {
-	int rc = plan->proxy_fds.listen < 0 ? 0 : strlist_addf(env, "LISTEN_PID=%d", getpid());
+	int rc = is_handed ? strlist_addf(env, "EGRESS_PROXY_GATE_FD=%d", plan->proxy_fds.gate)
+			   : strlist_add(env, "EGRESS_PROXY_GATE=relay");
 
+	if (rc == 0 && plan->proxy_fds.listen >= 0)
+		rc = strlist_addf(env, "LISTEN_PID=%d", getpid());
 	return rc < 0 ? err_sys(err, ENOMEM, "the proxy's environment") : 0;
 }
 
@@ -208,12 +238,13 @@ noreturn void role_proxy_main(const struct launch *launch, const struct role_con
 	struct plan_role role = launch->plan->proxy;
 	int go_fd = launch->go[ROLE_PROXY][1];
 	struct err err = { 0 };
-	int rc = become(launch, ROLE_PROXY, context, &err);
+	bool is_handed = false;
+	int rc = become(launch, ROLE_PROXY, context, &is_handed, &err);
 
 	if (rc == 0)
-		rc = wire_proxy(launch, context, go_fd, &go_fd, &err);
+		rc = wire_proxy(launch, context, is_handed, go_fd, &go_fd, &err);
 	if (rc == 0)
-		rc = name_process(launch->plan, &role.env, &err);
+		rc = say_what_is_given(launch->plan, is_handed, &role.env, &err);
 	if (rc == 0)
 		rc = wire_send(go_fd, WIRE_BUILT, 0, NULL, 0);
 	if (rc == 0)

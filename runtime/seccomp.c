@@ -12,6 +12,8 @@
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,9 +29,10 @@
 
 #define ROLE(role) (1U << (role))
 #define AGENTS	   (ROLE(SECCOMP_AGENT) | ROLE(SECCOMP_AGENT_USERNS))
+#define HANDED	   ROLE(SECCOMP_PROXY_HANDED)
 #define PROGRAMS   (AGENTS | ROLE(SECCOMP_PROXY))
 #define EVERYONE   (ROLE(SECCOMP_ROLE_COUNT) - 1)
-#define OURS	   (EVERYONE & ~PROGRAMS)
+#define OURS	   (EVERYONE & ~PROGRAMS & ~HANDED)
 #define UNNESTED   (EVERYONE & ~ROLE(SECCOMP_AGENT_USERNS))
 
 /* Calls whose errno without the filter would be another (in brackets), and which do nothing even if
@@ -39,7 +42,7 @@ static const struct attempt {
 	unsigned roles;
 	int want_errno;
 	long number;
-	long args[4];
+	long args[6];
 } attempts[] = {
 	{ "keyctl", EVERYONE, EPERM, SYS_keyctl, { -1 } },		     /* [EOPNOTSUPP] */
 	{ "bpf", EVERYONE, EPERM, SYS_bpf, { -1, 0, 0 } },		     /* [EINVAL] */
@@ -68,12 +71,16 @@ static const struct attempt {
 	  SYS_socket,
 	  { AF_NETLINK, SOCK_RAW, NETLINK_KOBJECT_UEVENT } },
 	{ "a socket",
-	  ROLE(SECCOMP_REAPER) | ROLE(SECCOMP_RELAY),
+	  ROLE(SECCOMP_REAPER) | ROLE(SECCOMP_RELAY) | HANDED,
 	  EPERM,
 	  SYS_socket,
-	  { AF_INET, SOCK_STREAM, 0 } },					/* [works] */
-	{ "execve", OURS, EPERM, SYS_execve, { 0, 0, 0 } },			/* [EFAULT] */
-	{ "ptrace", OURS | ROLE(SECCOMP_PROXY), EPERM, SYS_ptrace, { -1, 0 } }, /* [ESRCH] */
+	  { AF_INET, SOCK_STREAM, 0 } },		    /* [works] */
+	{ "execve", OURS, EPERM, SYS_execve, { 0, 0, 0 } }, /* [EFAULT] */
+	{ "ptrace",
+	  OURS | ROLE(SECCOMP_PROXY) | HANDED,
+	  EPERM,
+	  SYS_ptrace,
+	  { -1, 0 } }, /* [ESRCH] */
 	{ "openat",
 	  OURS & ~ROLE(SECCOMP_RESOLVER),
 	  EPERM,
@@ -91,17 +98,37 @@ static const struct attempt {
 	  { INT32_MAX, 0 } },							   /* [ESRCH] */
 	{ "a set-user-ID bit", AGENTS, EPERM, SYS_fchmod, { -1, S_ISUID } },	   /* [EBADF] */
 	{ "a set-group-ID bit", AGENTS, EPERM, SYS_fchmodat, { -1, 0, S_ISGID } }, /* [EFAULT] */
-	{ "openat2", PROGRAMS, ENOSYS, SYS_openat2, { -1, 0, 0, 0 } },		   /* [EINVAL] */
+	{ "openat2", PROGRAMS | HANDED, ENOSYS, SYS_openat2, { -1, 0, 0, 0 } },	   /* [EINVAL] */
 	{ "a limit of pid 1", AGENTS, EPERM, SYS_prlimit64, { 1, -1, 1, 0 } },	   /* [EFAULT] */
+	/* A socket of the host's led elsewhere [EBADF each]; runtime/handed.c tries it on a real one. */
+	{ "connect", HANDED, EPERM, SYS_connect, { -1, 0, 0 } },
+	{ "bind", HANDED, EPERM, SYS_bind, { -1, 0, 0 } },
+	{ "listen", HANDED, EPERM, SYS_listen, { -1, 0 } },
+	{ "sendmsg", HANDED, EPERM, SYS_sendmsg, { -1, 0, 0 } },
+	{ "sendmmsg", HANDED, EPERM, SYS_sendmmsg, { -1, 0, 0, 0 } },
+	{ "sendto with an address", HANDED, EPERM, SYS_sendto, { -1, 0, 0, 0, 1, 1 } },
+	{ "sendto with MSG_FASTOPEN", HANDED, EPERM, SYS_sendto, { -1, 0, 0, MSG_FASTOPEN } },
+	{ "a descriptor of another process", HANDED, EPERM, SYS_pidfd_getfd, { -1, 0, 0 } },
+	/* And what such a proxy lives by. */
+	{ "sendto", HANDED, EBADF, SYS_sendto, { -1, 0, 0, 0 } },
+	{ "recvmsg", HANDED, EBADF, SYS_recvmsg, { -1, 0, 0 } },
+	{ "accept4", HANDED, EBADF, SYS_accept4, { -1, 0, 0, 0 } },
+	{ "shutdown", HANDED, EBADF, SYS_shutdown, { -1, 0 } },
+	{ "TCP_NODELAY", HANDED, EBADF, SYS_setsockopt, { -1, IPPROTO_TCP, TCP_NODELAY, 0, 0 } },
 	/* And what must still work: a bad descriptor is looked at, not refused unseen. */
 	{ "write", EVERYONE, EBADF, SYS_write, { -1, 0, 0 } },
 };
 
 static const char *const role_names[] = {
-	[SECCOMP_AGENT] = "agent",	 [SECCOMP_AGENT_USERNS] = "agent with namespaces",
-	[SECCOMP_PROXY] = "proxy",	 [SECCOMP_GATE] = "gate",
-	[SECCOMP_RESOLVER] = "resolver", [SECCOMP_RELAY] = "relay",
-	[SECCOMP_INIT] = "init",	 [SECCOMP_REAPER] = "reaper",
+	[SECCOMP_AGENT] = "agent",
+	[SECCOMP_AGENT_USERNS] = "agent with namespaces",
+	[SECCOMP_PROXY_HANDED] = "proxy with handed sockets",
+	[SECCOMP_PROXY] = "proxy",
+	[SECCOMP_GATE] = "gate",
+	[SECCOMP_RESOLVER] = "resolver",
+	[SECCOMP_RELAY] = "relay",
+	[SECCOMP_INIT] = "init",
+	[SECCOMP_REAPER] = "reaper",
 };
 _Static_assert(sizeof(role_names) / sizeof(role_names[0]) == SECCOMP_ROLE_COUNT, "one name each");
 _Static_assert(sizeof(seccomp_filters) / sizeof(seccomp_filters[0]) == SECCOMP_ROLE_COUNT,
@@ -125,7 +152,8 @@ static int prove_one(enum seccomp_role role, const struct attempt *a, struct err
 	long rc;
 
 	errno = 0;
-	rc = syscall(a->number, a->args[0], a->args[1], a->args[2], a->args[3], 0L, 0L);
+	rc = syscall(a->number, a->args[0], a->args[1], a->args[2], a->args[3], a->args[4],
+		     a->args[5]);
 	if (rc >= 0)
 		return err_set(err, EPROTO, "the system-call filter of the %s lets %s through",
 			       role_names[role], a->what);

@@ -11,6 +11,7 @@ enum seccomp_role {
 	SECCOMP_AGENT,	      /* any developer's tool; no namespaces, no mounts */
 	SECCOMP_AGENT_USERNS, /* the same, with nested namespaces and their mounts */
 	SECCOMP_PROXY,	      /* an interpreter serving TCP (mitmproxy); no ptrace, no namespaces */
+	SECCOMP_PROXY_HANDED, /* a proxy that is handed all of its sockets: it uses them, no more */
 	SECCOMP_GATE,	  /* the gate's loop: sockets and splice; opens, executes, forks nothing */
 	SECCOMP_RESOLVER, /* getaddrinfo with any NSS module: reads files, talks; no fork, no exec */
 	SECCOMP_RELAY,	  /* moves bytes between descriptors it was given, sets terminals */

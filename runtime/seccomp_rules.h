@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stddef.h>
@@ -38,6 +39,8 @@
 #include "runtime/seccomp_role.h"
 
 #define LOW32 UINT64_C(0xffffffff)
+
+enum { TCP_LEVEL = 6 }; /* SOL_TCP */
 
 /* ------------------------------------------------------------------ names, grouped by purpose */
 
@@ -107,6 +110,15 @@ static const char calls_namespaces[] =
 static const char calls_interpreter[] =
 	"capget inotify_add_watch inotify_init1 inotify_rm_watch ioctl memfd_create mlock "
 	"munlock sendfile splice ";
+
+/* A proxy that is handed its listener and its connections. It makes one pair of unix sockets, for a
+ * process of its own; it may not send a descriptor, for sendmsg's arguments lie in memory that a filter
+ * cannot read, the address of a datagram among them. `sendto` by the refusals, `setsockopt` by the
+ * allowances below. It is executed behind this. */
+static const char calls_handed[] =
+	"accept accept4 clone execve fork getpeername getsockname getsockopt kill "
+	"mlock mlock2 munlock pidfd_open prctl recvfrom recvmsg seccomp sendto setrlimit "
+	"shutdown socketpair splice tgkill umask wait4 waitid ";
 
 /* The gate's loop: dials, accepts, relays. The listeners were made elsewhere and handed to it. */
 static const char calls_gate[] =
@@ -338,6 +350,12 @@ static const struct arg_rule refuse_send_addresses[] = {
 	RULES_END,
 };
 
+/* A connection begun by sending on it. */
+static const struct arg_rule refuse_fast_open[] = {
+	IF("sendto", EPERM, ARG_BITS(3, MSG_FASTOPEN, MSG_FASTOPEN)),
+	RULES_END,
+};
+
 /* The gate's sockets are TCP and UDP; its listeners and unix sockets were handed to it. */
 static const struct arg_rule refuse_gate_families[] = {
 	IF("socket", EAFNOSUPPORT, ARG_EQ32(0, AF_UNIX)),
@@ -345,13 +363,28 @@ static const struct arg_rule refuse_gate_families[] = {
 	RULES_END,
 };
 
+/* What tunes a connection and cannot lead it elsewhere: no device, no route, no mark, no protocol on top. */
+#define TUNES(level, name) IF_BOTH("setsockopt", 0, ARG_EQ32(1, (level)), ARG_EQ32(2, (name)))
+static const struct arg_rule allow_tuning[] = {
+	TUNES(SOL_SOCKET, SO_KEEPALIVE),     TUNES(SOL_SOCKET, SO_LINGER),
+	TUNES(SOL_SOCKET, SO_RCVBUF),	     TUNES(SOL_SOCKET, SO_SNDBUF),
+	TUNES(SOL_SOCKET, SO_RCVLOWAT),	     TUNES(TCP_LEVEL, TCP_NODELAY),
+	TUNES(TCP_LEVEL, TCP_CORK),	     TUNES(TCP_LEVEL, TCP_QUICKACK),
+	TUNES(TCP_LEVEL, TCP_KEEPIDLE),	     TUNES(TCP_LEVEL, TCP_KEEPINTVL),
+	TUNES(TCP_LEVEL, TCP_KEEPCNT),	     TUNES(TCP_LEVEL, TCP_USER_TIMEOUT),
+	TUNES(TCP_LEVEL, TCP_NOTSENT_LOWAT), RULES_END,
+};
+
 /* Programs run by the kernel on a socket's packets, and protocols stacked on it (TCP_ULP loads modules). */
-enum { SOL_TCP_LEVEL = 6, TCP_ULP_OPTION = 31 };
+enum { TCP_ULP_OPTION = 31 };
 #define OPTION(level, name) IF_BOTH("setsockopt", EPERM, ARG_EQ32(1, (level)), ARG_EQ32(2, (name)))
 static const struct arg_rule refuse_socket_programs[] = {
-	OPTION(SOL_SOCKET, SO_ATTACH_FILTER),	      OPTION(SOL_SOCKET, SO_ATTACH_BPF),
-	OPTION(SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF), OPTION(SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF),
-	OPTION(SOL_TCP_LEVEL, TCP_ULP_OPTION),	      RULES_END,
+	OPTION(SOL_SOCKET, SO_ATTACH_FILTER),
+	OPTION(SOL_SOCKET, SO_ATTACH_BPF),
+	OPTION(SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF),
+	OPTION(SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF),
+	OPTION(TCP_LEVEL, TCP_ULP_OPTION),
+	RULES_END,
 };
 
 /* setarch -R and gdb switch the address randomisation off; PER_LINUX32 and UNAME26 are harmless. */
@@ -439,6 +472,12 @@ static const struct role_rules role_rules[] = {
 			   calls_processes, calls_interpreter },
 		.refuse = { refuse_terminal_input, refuse_clone_namespaces, refuse_sockets,
 			    refuse_netlink_but_routes },
+	},
+	[SECCOMP_PROXY_HANDED] = {
+		.calls = { calls_basic, calls_read_files, calls_handed },
+		.allow = { allow_tuning, allow_ioctl_queue },
+		.refuse = { refuse_clone_namespaces, refuse_sockets, refuse_send_addresses,
+			    refuse_fast_open },
 	},
 	[SECCOMP_GATE] = {
 		.calls = { calls_basic, calls_gate },

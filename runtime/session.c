@@ -195,7 +195,9 @@ void session_init(struct session *s, const struct plan *plan)
 					   .go = { { -1, -1 }, { -1, -1 } },
 					   .out = { -1, -1 },
 					   .audit = { -1, -1 },
-					   .ready = { -1, -1 } } };
+					   .ready = { -1, -1 },
+					   .handout = { -1, -1 },
+					   .decoy = { -1, -1 } } };
 	relay_init(&s->relay);
 	tty_init(&s->tty);
 	audit_init(&s->audit);
@@ -242,7 +244,7 @@ void session_clear(struct session *s)
 {
 	int *pairs[] = { s->gate_ctl,	   s->gate_audit,   s->launch.init_ctl, s->launch.ctl[0],
 			 s->launch.ctl[1], s->launch.go[0], s->launch.go[1],	s->launch.out,
-			 s->launch.audit,  s->launch.ready };
+			 s->launch.audit,  s->launch.ready, s->launch.handout,	s->launch.decoy };
 
 	end_process(&s->init_pid, &s->init_pidfd);
 	end_process(&s->gate_pid, &s->gate_pidfd);

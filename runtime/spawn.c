@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "runtime/caps.h"
 #include "runtime/child.h"
+#include "runtime/handed.h"
 #include "runtime/landlock.h"
 #include "runtime/seccomp.h"
 #include "runtime/session_parts.h"
@@ -42,14 +43,16 @@ static int confine_resolver(struct err *err)
 
 noreturn static void gate_main(const struct session *s, pid_t launcher)
 {
-	int keep[] = { s->gate_ctl[1], s->gate_audit[1] };
+	int keep[] = { s->gate_ctl[1], s->gate_audit[1], s->launch.handout[0] };
 	struct child_setup setup = {
-		.launcher = launcher, .death_signal = SIGKILL, .keep = keep, .keep_count = 2
+		.launcher = launcher, .death_signal = SIGKILL, .keep = keep, .keep_count = 3
 	};
 	struct gate_config config = { .targets = s->plan->targets,
 				      .target_count = s->plan->target_count,
 				      .control_fd = s->gate_ctl[1],
 				      .audit_fd = s->gate_audit[1],
+				      .handout_fd = s->launch.handout[0] < 0 ? 0
+									     : s->launch.handout[0],
 				      .run_id = s->plan->run_id,
 				      .confine = { confine_gate, confine_resolver } };
 	struct err err = { 0 };
@@ -96,7 +99,16 @@ int session_start_gate(struct session *s, struct err *err)
 		gate_main(s, self);
 	fd_close(&s->gate_ctl[1]);
 	fd_close(&s->gate_audit[1]);
+	fd_close(&s->launch.handout[0]);
 	return open_pidfd(s->gate_pid, &s->gate_pidfd, err);
+}
+
+/* Where there is no decoy there is no proof, and the gate relays. */
+static int make_handout(struct launch *l, struct err *err)
+{
+	if (l->plan->proxy_fds.gate < 0 || handed_decoy_open(l->decoy, NULL) < 0)
+		return 0;
+	return wire_pair(l->handout) < 0 ? err_sys(err, errno, "make the channels") : 0;
 }
 
 static int make_channels(struct session *s, struct err *err)
@@ -115,14 +127,15 @@ static int make_channels(struct session *s, struct err *err)
 	for (size_t i = 0; i < ROLE_COUNT; i++)
 		if (wire_pair(l->ctl[i]) < 0 || wire_pair(l->go[i]) < 0)
 			return err_sys(err, errno, "make the channels");
-	return 0;
+	return make_handout(l, err);
 }
 
 void session_close_inner_ends(struct session *s)
 {
 	struct launch *l = &s->launch;
 	int *inner[] = { &l->init_ctl[1], &l->ctl[0][1], &l->ctl[1][1], &l->go[0][1],
-			 &l->go[1][1],	  &l->out[1],	 &l->audit[1],	&l->ready[1] };
+			 &l->go[1][1],	  &l->out[1],	 &l->audit[1],	&l->ready[1],
+			 &l->handout[1],  &l->decoy[0],	 &l->decoy[1] };
 
 	for (size_t i = 0; i < sizeof(inner) / sizeof(inner[0]); i++)
 		fd_close(inner[i]);

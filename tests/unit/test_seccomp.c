@@ -29,66 +29,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "seccomp_probe.h"
 #include "tests/lib/in_child.h"
-
-/* What a call is to give: OK for success, ANY for whatever the kernel says once it got through (not
- * EPERM or ENOSYS), else the errno. */
-enum { OK = 0, ANY = -1 };
-
-struct probe {
-	const char *what;
-	int want;
-	long number;
-	long args[6];
-};
-
-#define IS(call, want, ...)              \
-	{                                \
-#call, want, SYS_##call, \
-		{                        \
-			__VA_ARGS__      \
-		}                        \
-	}
-#define HIGH	    ((long)(UINT64_C(1) << 32))
-#define X32(number) (0x40000000L | (number))
-
-static bool as_wanted(const struct probe *p)
-{
-	long rc, got;
-
-	errno = 0;
-	rc = syscall(p->number, p->args[0], p->args[1], p->args[2], p->args[3], p->args[4],
-		     p->args[5]);
-	got = rc < 0 ? errno : 0;
-	if (p->want == ANY ? got != EPERM && got != ENOSYS : got == p->want)
-		return true;
-	fprintf(stderr, "%s(%ld, %ld, …): errno %ld, wanted %d\n", p->what, p->args[0], p->args[1],
-		got, p->want);
-	return false;
-}
-
-static int load(enum seccomp_role role)
-{
-	struct err err = { "" };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || seccomp_load(role, &err) < 0 ||
-	    seccomp_prove(role, &err) < 0) {
-		fprintf(stderr, "%s: %s\n", seccomp_role_name(role), err.text);
-		return 1;
-	}
-	return 0;
-}
-
-static int run_probes(const struct probe *probes, size_t count)
-{
-	int bad = 0;
-
-	for (size_t i = 0; i < count; i++)
-		if (!as_wanted(&probes[i]))
-			bad = 1;
-	return bad;
-}
-#define PROBE(probes) run_probes(probes, sizeof(probes) / sizeof((probes)[0]))
 
 /* Refused for every program, foreign ABIs included. */
 static const struct probe for_every_program[] = {
