@@ -22,14 +22,14 @@ static size_t idle_count;
 static unsigned generation; /* moved on by pool_drain */
 
 /* FNV-1a. The names are those of routes, so nobody can choose them to collide. */
-static uint32_t hash_of(const struct upstream_key *key)
+void pool_hash(struct upstream_key *key)
 {
 	uint32_t hash = 2166136261u;
 
 	for (const char *at = key->place.host; *at; at++)
 		hash = (hash ^ (uint8_t)*at) * 16777619u;
 	hash = (hash ^ key->place.port) * 16777619u;
-	return hash ^ hash >> 16;
+	key->hash = hash ^ hash >> 16;
 }
 
 static void make_key(const struct exchange *exchange, struct upstream_key *key)
@@ -42,7 +42,7 @@ static void make_key(const struct exchange *exchange, struct upstream_key *key)
 	key->wants_h2 = request->is_https && request->is_http2;
 	key->is_through = exchange->is_through;
 	key->route = exchange->verdict.route;
-	key->hash = hash_of(key);
+	pool_hash(key);
 }
 
 static bool is_same(const struct upstream_key *a, const struct upstream_key *b)

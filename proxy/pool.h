@@ -13,6 +13,7 @@ enum { POOL_IDLE_MAX = 256 };
 
 struct exchange;
 struct upstream_conn; /* upstream.h */
+struct upstream_key;
 
 struct pool_request { /* embedded in the exchange: waits for a connection */
 	struct exchange *next;
@@ -42,6 +43,8 @@ void pool_failed(struct upstream_conn *conn, unsigned status, const char *reason
 void pool_release(struct upstream_conn *conn, bool is_empty);
 /* pool_drain came since it was opened: it takes no more, and is closed once it is empty. */
 bool pool_is_stale(const struct upstream_conn *conn);
+/* Sets key->hash from the rest of it. */
+void pool_hash(struct upstream_key *key);
 /* Takes it out of every list. */
 void pool_forget(struct upstream_conn *conn);
 
