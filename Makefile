@@ -65,9 +65,9 @@ COMPILE  = $(CC) $(CSTD) $(CFLAGS) $(SANITIZE) $(WARN) $(HARDEN) -fPIE -ffunctio
            -fdata-sections $(NLFLAGS)
 LINK     = $(CC) $(CFLAGS) $(SANITIZE) -pie $(LDFLAGS)
 
-all: build/bin/bottle ## build the program (default)
+all: build/bin/bottle build/bin/egress-proxy ## build the programs (default)
 
-build/bin/bottle: $(B)/bin/bottle
+build/bin/%: $(B)/bin/%
 	@mkdir -p $(@D)
 	@ln -sfr $< $@
 
@@ -91,13 +91,13 @@ $(B)/%.o: %.c $(B)/flags
 	$(Q)$(COMPILE) -MMD -MP -c -o $@ $<
 
 # The native proxy's image, and its digest, which is compiled into bottle: it runs this proxy or none.
+# A sanitizer's program is not static, so its flavour has no image.
 $(B)/gen/make_image: $(B)/rootfs/native/make_image.o $(call part,base)
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(LINK) -o $@ $^
 
-NATIVE ?= no
-ifeq ($(NATIVE),no)
+ifneq ($(SANITIZE),)
 $(B)/gen/native_digest.h:
 	@mkdir -p $(@D)
 	$(Q)echo '#define NATIVE_IMAGE_DIGEST ""' >$@
@@ -225,7 +225,7 @@ build/man/%: man/%.scd
 
 install: all man ## install under DESTDIR and PREFIX (/usr/local)
 	$(INSTALL) 755 $(B)/bin/bottle $(DESTDIR)$(PREFIX)/bin/bottle
-	$(INSTALL) 644 -t $(SHARE)/bottle $(wildcard $(B)/bin/native.oci.tar)
+	$(INSTALL) 644 -t $(SHARE)/bottle $(B)/bin/native.oci.tar
 	$(INSTALL) 644 -t $(SHARE)/man/man1 $(filter %.1,$(MAN))
 	$(INSTALL) 644 -t $(SHARE)/man/man5 $(filter %.5,$(MAN))
 	$(INSTALL) 644 completions/bottle.bash $(SHARE)/bash-completion/completions/bottle

@@ -10,7 +10,6 @@ setup() {
 	bottle_setup
 	export XDG_DATA_HOME=$BATS_TEST_TMPDIR/data BOTTLE_EGRESS_PROXY_IMAGE=native
 	archive=$(dirname "$(realpath "$bottle")")/native.oci.tar
-	[ -e "$archive" ] || skip "this bottle was built without its native proxy"
 	routes <<<'    - {host: up.test, address: 127.0.0.1}'
 	OPTIONS=(-q)
 }
@@ -115,8 +114,8 @@ assert {"path": "/etc/ssl/certs/ca-certificates.crt", "how": "read-only"} in fil
 }
 
 @test "the same program makes the same bytes" {
-	local tool=${BOTTLE_TEST_BUILD:-$here/../../build/release}/gen/make_image
-	[ -x "$tool" ] || skip "the build's own tool is not in this copy of the tree"
+	local top=$here/../.. tool=$BATS_TEST_TMPDIR/make_image
+	cc -D_GNU_SOURCE -I"$top" -o "$tool" "$top"/rootfs/native/make_image.c "$top"/base/*.c
 	tar -xOf "$archive" "$(tar -tf "$archive" | sed -n 3p)" | tar -xf - -C "$BATS_TEST_TMPDIR" egress-proxy
 	"$tool" "$BATS_TEST_TMPDIR/egress-proxy" "$BATS_TEST_TMPDIR/again.tar" "$BATS_TEST_TMPDIR/again.h"
 	cmp "$archive" "$BATS_TEST_TMPDIR/again.tar"
