@@ -72,6 +72,8 @@ void client_close(struct client *client);
 /* Hand over. Each sets client->ops; out of memory closes. */
 void client_h1_start(struct client *client);
 void client_tls_start(struct client *client); /* client->connect is set, the 200 is written */
-void client_h2_start(struct client *client);  /* client_h2.c; the handshake is done */
+/* What followed the CONNECT is no TLS: one line, then the end. */
+void client_tls_refuse(struct client *client, const char *detail);
+void client_h2_start(struct client *client); /* client_h2.c; the handshake is done */
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * HTTP/1 with a client; see client.h. Runs in: the proxy's worker.
+ * HTTP/1 with a client: the requests; see client_h1.h. Runs in: the proxy's worker.
  *
  *   HEAD ──begin──▶ BODY ──whole──▶ ANSWER ──done──▶ HEAD …
  *     └─CONNECT─▶ TUNNEL ─▶ client_tls.c          └──▶ CLOSING ─▶ client_linger
@@ -15,225 +15,10 @@
 #include <sys/socket.h>
 
 #include "proxy/block.h"
-#include "proxy/client.h"
+#include "proxy/client_h1.h"
 #include "proxy/exchange.h"
-#include "proxy/inbound.h"
-#include "proxy/outbound.h"
+#include "proxy/http1.h"
 #include "proxy/reload.h"
-
-enum state {
-	HEAD,	 /* waits for a request, or for the rest of its head */
-	BODY,	 /* reads its body; of a WebSocket, all that comes */
-	ANSWER,	 /* nothing more to read before the answer is through */
-	TUNNEL,	 /* a CONNECT was admitted: its answer is being written */
-	CLOSING, /* the last answer is being written */
-};
-
-struct client_h1 {
-	struct client *client;
-	struct downstream down;
-	struct inbound in;
-	struct outbound out;
-	enum state state;
-	bool is_http11;	   /* the request under way */
-	bool is_head;	   /* its method is HEAD */
-	bool is_answered;  /* its final head is written */
-	bool is_answering; /* and the body is not */
-	bool is_raw;	   /* a WebSocket */
-	bool is_blocked;   /* request_body was full */
-	bool is_last;	   /* the connection ends with this answer */
-	bool reads_ahead;
-};
-
-static struct client_h1 *h1_of(const struct client *client)
-{
-	return client->protocol;
-}
-
-static void run(struct client *client);
-
-/* The client is lost. */
-static void vanish(struct client *client)
-{
-	struct client_h1 *h1 = h1_of(client);
-
-	if (h1->down.exchange)
-		exchange_client_gone(h1->down.exchange);
-	client_close(client);
-}
-
-/* ---- writing ---- */
-
-/* false: the client is gone. */
-static bool write_more(struct client *client)
-{
-	struct client_h1 *h1 = h1_of(client);
-	struct exchange *exchange = h1->down.exchange;
-	size_t moved = 0;
-	int rc;
-
-	if (!exchange || !h1->is_answering) {
-		rc = outbound_flush(&h1->out, &client->io);
-	} else {
-		rc = outbound_move(&h1->out, &client->io, &exchange->answer_body, &moved);
-		if (moved)
-			client_set_deadline(client,
-					    h1->is_raw ? CLIENT_SOCKET_MS : CLIENT_STALL_MS);
-		if (moved || rc == 1)
-			exchange_answer_space(exchange);
-		if (rc == 1 && h1->is_raw)
-			io_end(&client->io);
-		if (rc == 1)
-			h1->is_answering = false;
-	}
-	if (rc < 0 && rc != -EAGAIN) {
-		vanish(client);
-		return false;
-	}
-	return true;
-}
-
-static void put_text(struct buf *buf, const char *text)
-{
-	buf_append(buf, text, strlen(text));
-}
-
-static void put_length(struct buf *buf, uint64_t length)
-{
-	char digits[24];
-	int len = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)length);
-
-	http1_write_field(buf, SPAN("Content-Length"), (struct span){ digits, (size_t)len });
-}
-
-/* How an answer's body is framed for this client. */
-static enum body_kind framing_for(const struct client_h1 *h1, const struct response *response,
-				  bool ends)
-{
-	if (ends)
-		return BODY_NONE;
-	if (response->body == BODY_LENGTH)
-		return BODY_LENGTH;
-	return h1->is_http11 ? BODY_CHUNKED : BODY_STREAM;
-}
-
-static bool may_have_body(const struct client_h1 *h1, unsigned status)
-{
-	return !h1->is_head && status != 204 && status != 304;
-}
-
-static void put_framing(struct client_h1 *h1, const struct response *response, enum body_kind kind)
-{
-	struct buf *buf = &h1->out.buf;
-
-	if (kind == BODY_CHUNKED)
-		put_text(buf, "Transfer-Encoding: chunked\r\n");
-	else if (kind == BODY_LENGTH || (kind == BODY_NONE && response->has_content_length))
-		put_length(buf, response->content_length);
-	else if (kind == BODY_NONE && may_have_body(h1, response->status))
-		put_length(buf, 0);
-	if (h1->is_last)
-		put_text(buf, "Connection: close\r\n");
-}
-
-static void put_fields(struct buf *buf, const struct response *response)
-{
-	http1_write_status(buf, response->status, response->phrase);
-	for (size_t i = 0; i < response->fields.count; i++)
-		http1_write_field(buf, response->fields.items[i].name,
-				  response->fields.items[i].value);
-}
-
-static void begin_raw(struct client *client, const struct response *response)
-{
-	struct client_h1 *h1 = h1_of(client);
-
-	put_fields(&h1->out.buf, response);
-	put_text(&h1->out.buf, "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
-	outbound_start_body(&h1->out, BODY_STREAM, 0);
-	http1_body_start(&h1->in.body, BODY_STREAM, 0, true);
-	h1->is_raw = h1->is_answering = h1->is_last = true;
-	h1->state = BODY;
-	client_set_deadline(client, CLIENT_SOCKET_MS);
-}
-
-static void begin_answer(struct client_h1 *h1, const struct response *response, bool ends)
-{
-	enum body_kind kind = framing_for(h1, response, ends);
-
-	h1->is_last |= response->ends_connection || !h1->is_http11 || reload_is_draining() ||
-		       kind == BODY_STREAM;
-	put_fields(&h1->out.buf, response);
-	put_framing(h1, response, kind);
-	put_text(&h1->out.buf, "\r\n");
-	outbound_start_body(&h1->out, kind, response->content_length);
-	h1->is_answered = h1->is_answering = true;
-}
-
-static void on_send_response(void *stream, const struct response *response, bool ends)
-{
-	struct client *client = stream;
-	struct client_h1 *h1 = h1_of(client);
-
-	if (outbound_begin(&h1->out) < 0) {
-		vanish(client);
-		return;
-	}
-	if (response->status == 101)
-		begin_raw(client, response);
-	else if (response->status >= 200)
-		begin_answer(h1, response, ends);
-	else if (h1->is_http11)
-		put_text(&h1->out.buf, "HTTP/1.1 100 Continue\r\n\r\n");
-	/* The first of a body comes at once in most cases, and leaves with the head. */
-	if (ends)
-		write_more(client);
-	else
-		client_defer(client);
-}
-
-static void on_body_ready(void *stream)
-{
-	write_more(stream);
-}
-
-static void on_body_space(void *stream)
-{
-	struct client *client = stream;
-
-	if (h1_of(client)->is_blocked)
-		run(client);
-}
-
-/* Closed before the answer's end. Where only the close tells the end it must not look like one. */
-static void on_abort(void *stream)
-{
-	static const struct linger reset = { .l_onoff = 1 };
-	struct client *client = stream;
-
-	if (h1_of(client)->out.kind == BODY_STREAM && !client->io.ssl)
-		setsockopt(client->io.source.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	client_close(client);
-}
-
-static void on_done(void *stream, bool close_after)
-{
-	struct client *client = stream;
-	struct client_h1 *h1 = h1_of(client);
-
-	h1->is_answered = h1->is_answering = h1->is_raw = false;
-	h1->state = close_after || h1->is_last ? CLOSING : HEAD;
-	client_set_deadline(client, CLIENT_IDLE_MS);
-	run(client);
-}
-
-static const struct downstream_ops down_ops = {
-	.send_response = on_send_response,
-	.body_ready = on_body_ready,
-	.body_space = on_body_space,
-	.abort = on_abort,
-	.done = on_done,
-};
 
 /* ---- requests ---- */
 
@@ -286,7 +71,7 @@ static void judge_connect(struct client *client, const struct http1_request *hea
 	if (outbound_begin(&h1->out) < 0)
 		client_close(client);
 	else
-		put_text(&h1->out.buf, "HTTP/1.1 200 Connection established\r\n\r\n");
+		buf_puts(&h1->out.buf, "HTTP/1.1 200 Connection established\r\n\r\n");
 }
 
 /* What the bytes alone do not tell: whether this form of request may stand here. NULL: it may. */
@@ -367,7 +152,7 @@ static bool fill(struct client *client)
 	if (n == 0)
 		client_linger(client);
 	else if (n < 0 && n != -EAGAIN)
-		vanish(client);
+		client_h1_vanish(client);
 	return n > 0;
 }
 
@@ -440,7 +225,7 @@ static bool judge_body(struct client *client, enum inbound_result result, size_t
 	if (h1->is_blocked) /* it is for the server to have a deadline */
 		client_set_deadline(client, 0);
 	else if (result == INBOUND_RESET)
-		vanish(client);
+		client_h1_vanish(client);
 	else if (result == INBOUND_BAD)
 		fail_body(client, error);
 	else if (result == INBOUND_ENDED)
@@ -483,7 +268,7 @@ static bool read_ahead(struct client *client)
 		return false;
 	n = inbound_fill(&h1->in, &client->io, read_limit(client));
 	if (n < 0 && n != -EAGAIN)
-		vanish(client);
+		client_h1_vanish(client);
 	return n > 0;
 }
 
@@ -496,11 +281,10 @@ static bool leave_for_tunnel(struct client *client)
 	outbound_clear(&h1->out);
 	client->protocol = NULL;
 	free(h1);
-	if (has_more) { /* behind other requests: it was read along with them */
-		client_close(client);
-		return false;
-	}
-	client_tls_start(client);
+	if (has_more) /* behind other requests: it was read along with them */
+		client_tls_refuse(client, "what followed the CONNECT did not wait for its answer");
+	else
+		client_tls_start(client);
 	return false;
 }
 
@@ -526,14 +310,14 @@ static bool step(struct client *client, size_t *budget)
 	return false;
 }
 
-static void run(struct client *client)
+void client_h1_run(struct client *client)
 {
 	size_t budget = IO_SHARE_BYTES;
 
 	h1_of(client)->is_blocked = false;
 	do {
 		if (!outbound_is_empty(&h1_of(client)->out) || h1_of(client)->is_answering)
-			if (!write_more(client))
+			if (!client_h1_write(client))
 				return;
 	} while (step(client, &budget));
 }
@@ -556,7 +340,7 @@ static void on_due(struct client *client)
 	} else if (h1->state == HEAD) {
 		client_linger(client);
 	} else {
-		vanish(client);
+		client_h1_vanish(client);
 	}
 }
 
@@ -580,7 +364,7 @@ static void on_clear(struct client *client)
 }
 
 static const struct client_ops h1_ops = {
-	.ready = run,
+	.ready = client_h1_run,
 	.due = on_due,
 	.drain = on_drain,
 	.clear = on_clear,
@@ -594,10 +378,9 @@ void client_h1_start(struct client *client)
 		client_close(client);
 		return;
 	}
-	h1->client = client;
-	h1->down = (struct downstream){ &down_ops, client, NULL };
+	h1->down = (struct downstream){ &client_h1_down_ops, client, NULL };
 	client->protocol = h1;
 	client->ops = &h1_ops;
 	client_set_deadline(client, CLIENT_IDLE_MS);
-	run(client);
+	client_h1_run(client);
 }

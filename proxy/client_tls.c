@@ -30,7 +30,7 @@ static void write_line(const struct client *client, const char *verdict, const c
 	audit_write(&record);
 }
 
-static void refuse(struct client *client, const char *detail)
+void client_tls_refuse(struct client *client, const char *detail)
 {
 	write_line(client, "deny", "not_tls", detail);
 	client_linger(client);
@@ -64,11 +64,11 @@ static bool begins_with_hello(struct client *client)
 		return false;
 	}
 	if (!may_be_hello(bytes, (size_t)n)) {
-		refuse(client, "what followed the CONNECT is no TLS");
+		client_tls_refuse(client, "what followed the CONNECT is no TLS");
 		return false;
 	}
 	if (n < HELLO_BYTES && peer_has_ended(fd))
-		refuse(client, "what followed the CONNECT ends in its first bytes");
+		client_tls_refuse(client, "what followed the CONNECT ends in its first bytes");
 	return n == HELLO_BYTES;
 }
 
