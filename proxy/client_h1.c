@@ -118,7 +118,7 @@ static void begin_request(struct client *client, struct http1_request *head)
 	}
 }
 
-/* Never beyond the head of a CONNECT, behind which TLS begins: as far as reads may go now. */
+/* Never beyond the head of a CONNECT, behind which TLS begins: as far as reads may go now; 0: reset. */
 static size_t read_limit(const struct client *client)
 {
 	static char bytes[3 + BLOCK_BYTES];
@@ -132,10 +132,20 @@ static size_t read_limit(const struct client *client)
 	if (before)
 		memcpy(bytes, in->data + in->start + in->len - before, before);
 	n = recv(client->io.source.fd, bytes + before, BLOCK_BYTES, MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0 && errno != EAGAIN)
+		return 0;
 	if (n <= 0 || (!before && bytes[0] != 'C'))
 		return SIZE_MAX;
 	end = memmem(bytes, before + (size_t)n, "\r\n\r\n", 4);
 	return end ? (size_t)(end - bytes) + 4 - before : (size_t)n;
+}
+
+/* The look ahead takes the error of a reset; a read after it would find an end like any other. */
+static ssize_t fill_in(struct client *client)
+{
+	size_t limit = read_limit(client);
+
+	return limit ? inbound_fill(&h1_of(client)->in, &client->io, limit) : -ECONNRESET;
 }
 
 static bool fill(struct client *client)
@@ -146,7 +156,7 @@ static bool fill(struct client *client)
 
 	if (!client->io.may_read)
 		return false;
-	n = inbound_fill(&h1->in, &client->io, read_limit(client));
+	n = fill_in(client);
 	if (n > 0 && was_empty)
 		client_set_deadline(client, CLIENT_HEAD_MS);
 	if (n == 0)
@@ -266,7 +276,7 @@ static bool read_ahead(struct client *client)
 	if (!h1->reads_ahead || !client->io.may_read || client->io.peer_ended ||
 	    h1->in.len > BLOCK_BYTES / 2)
 		return false;
-	n = inbound_fill(&h1->in, &client->io, read_limit(client));
+	n = fill_in(client);
 	if (n < 0 && n != -EAGAIN)
 		client_h1_vanish(client);
 	return n > 0;
