@@ -15,7 +15,7 @@
 #include "proxy/loop.h"
 #include "proxy/stream.h"
 
-/* How long a client may take, in ms. docs/timeouts.md has the same table. */
+/* How long a client may take, in ms. docs/proxy.md has the same table. */
 enum client_patience {
 	CLIENT_HEAD_MS = 30 * 1000,	/* from a head's first byte to its last */
 	CLIENT_TLS_MS = 10 * 1000,	/* from the answer to CONNECT to the end of the handshake */

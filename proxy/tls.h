@@ -37,7 +37,8 @@ int tls_init(const struct tls_config *config, struct err *err) MUST_CHECK;
 void tls_clear(void);
 
 /* A server-side SSL for what follows a CONNECT to `host` (canonical). The leaf is for `host` and is asked
- * of the signer here, while the client still reads the CONNECT's answer. Where it is not there when the
+ * of the signer here, while the client still reads the CONNECT's answer; a client that sends another name
+ * gets that name's leaf, so that it can be told by 421. Where it is not there when the
  * handshake comes to it, the certificate callback waits (SSL_ERROR_WANT_X509_LOOKUP → -EAGAIN of
  * io_handshake), and then `resume(ctx)` is called from the loop: shake hands on. The certificate callback
  * and not the ClientHello's, because a resumed session needs no leaf and so waits for none. NULL: out of

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/sha256.h"
+#include "proxy/authority.h"
 #include "proxy/leaf_cache.h"
 #include "proxy/tls_parts.h"
 
@@ -131,10 +132,21 @@ static void on_leaf(struct leaf_waiter *waiter, int rc)
 		accept->resume(accept->ctx);
 }
 
+/* Whose leaf it is: the name's that the client sent, which is the host's but for those that will be
+ * answered with 421; such a client would take the host's for a broken one, and learn nothing. */
+static const char *name_of(const struct accept *accept, char canonical[static HOST_BYTES])
+{
+	struct span sni = { accept->sni, accept->sni ? strlen(accept->sni) : 0 };
+
+	return sni.len && authority_canonical_host(sni, canonical) == 0 ? canonical : accept->host;
+}
+
 /* 1: go on; 0: fail; -1: wait. */
 static int on_certificate(SSL *ssl, void *arg)
 {
 	struct accept *accept = accept_of(ssl);
+	char canonical[HOST_BYTES];
+	const char *name;
 	EVP_PKEY *key;
 	X509 *leaf;
 	int rc;
@@ -144,12 +156,13 @@ static int on_certificate(SSL *ssl, void *arg)
 		return 0;
 	if (accept->waiter.leaf)
 		return -1;
-	rc = leaf_get(accept->host, &leaf, &key);
+	name = name_of(accept, canonical);
+	rc = leaf_get(name, &leaf, &key);
 	if (rc == 0)
 		return SSL_use_cert_and_key(ssl, leaf, key, NULL, 1);
 	if (rc != -EAGAIN)
 		return 0;
-	leaf_await(accept->host, &accept->waiter);
+	leaf_await(name, &accept->waiter);
 	return -1;
 }
 

@@ -19,7 +19,7 @@
 #include "proxy/outbound.h"
 #include "proxy/stream.h"
 
-/* How long the outside may take, in ms. docs/timeouts.md has the same table. */
+/* How long the outside may take, in ms. docs/proxy.md has the same table. */
 enum upstream_patience {
 	UPSTREAM_OPEN_MS = 30 * 1000,	 /* dial, CONNECT and TLS, all in all */
 	UPSTREAM_ANSWER_MS = 600 * 1000, /* from the request to the answer's head */

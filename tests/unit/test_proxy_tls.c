@@ -167,13 +167,25 @@ static void expect_refusal(SSL *client_ssl, const char *served, const char *reas
 
 Test(proxy_tls, a_wrong_name_or_address_is_refused)
 {
+	SSL *ssl;
+
 	start_world();
-	expect_refusal(connect_to(HOST, NULL), "api.example.org", "upstream_tls_verify",
-		       "for another name");
+	ssl = connect_to(HOST, NULL);
+	cr_assert(SSL_set1_host(ssl, "api.example.org")); /* and sends HOST, whose leaf it gets */
+	expect_refusal(ssl, HOST, "upstream_tls_verify", "for another name");
 	expect_refusal(connect_to("192.0.2.1", NULL), "192.0.2.2", "upstream_tls_verify",
 		       "for another address");
 	expect_refusal(connect_to("192.0.2.1", NULL), HOST, "upstream_tls_verify",
 		       "for another address");
+}
+
+Test(proxy_tls, the_name_that_is_sent_has_the_leaf)
+{
+	start_world();
+	shake_hands(connect_to("evil.example", NULL), accept_for(HOST));
+	expect_success();
+	cr_assert_str_eq(tls_sni(server.io.ssl), "evil.example");
+	close_both();
 }
 
 Test(proxy_tls, an_unknown_authority_is_refused)
