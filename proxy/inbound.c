@@ -55,6 +55,8 @@ ssize_t inbound_fill(struct inbound *in, struct io *io, size_t limit)
 	size_t room;
 	ssize_t n;
 
+	if (!io->may_read)
+		return -EAGAIN;
 	TRY(make_room(in));
 	room = in->cap - in->start - in->len;
 	n = io_read(io, in->data + in->start + in->len, room < limit ? room : limit);
@@ -116,10 +118,13 @@ static enum inbound_result read_content(struct inbound *in, struct io *io, struc
 					struct http1_error *ret_error)
 {
 	size_t room, used, data_len;
-	uint8_t *to = pipe_room(pipe, &room);
 	const char *data;
+	uint8_t *to;
 	ssize_t n;
 
+	if (!io->may_read)
+		return INBOUND_AGAIN;
+	to = pipe_room(pipe, &room);
 	if (!room)
 		return pipe->len ? INBOUND_FULL : INBOUND_NO_MEMORY;
 	n = io_read(io, to, room < content ? room : content);

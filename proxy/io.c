@@ -7,7 +7,11 @@
  * come after epoll_wait(2) returned, and the edge that then follows finds the socket empty and tells of no
  * input, while TLS holds the rest.
  *
- * OpenSSL reads and writes the descriptor itself (SSL_set_fd); with read-ahead a record costs one
+ * A read that gets less than it has room for has emptied the socket, and what comes later has an edge of its
+ * own (epoll(7)); so it is not followed by one that finds nothing. Not so once the peer has ended or the
+ * connection is broken: that is learned by reading on.
+ *
+ * OpenSSL reads and writes through a BIO of ours, which notes that; with read-ahead a record costs one
  * read(2). Its error queue is emptied before each call, since SSL_get_error(3) judges by it.
  */
 #include "proxy/io.h"
@@ -17,6 +21,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <sys/epoll.h>
@@ -48,6 +53,7 @@ static void on_event(struct source *source, uint32_t events)
 	bool readable = events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
 	bool writable = events & (EPOLLOUT | EPOLLHUP | EPOLLERR);
 
+	io->peer_ending |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
 	if (readable || (writable && io->read_wants_write))
 		io->may_read = true;
 	if (writable || (readable && io->write_wants_read))
@@ -87,13 +93,95 @@ int io_open(struct io *io, int fd, void (*on_ready)(struct io *))
 	return 0;
 }
 
+/* ---- the socket ---- */
+
+static ssize_t read_socket(struct io *io, void *bytes, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = recv(io->source.fd, bytes, size, 0);
+	while (n < 0 && errno == EINTR);
+	io->is_drained = n > 0 && (size_t)n < size && !io->peer_ending;
+	return n;
+}
+
+static ssize_t write_socket(struct io *io, const void *bytes, size_t len)
+{
+	ssize_t n;
+
+	do
+		n = send(io->source.fd, bytes, len, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
+static bool would_block(ssize_t n)
+{
+	return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+static int bio_read(BIO *bio, char *bytes, int size)
+{
+	ssize_t n = read_socket(BIO_get_data(bio), bytes, (size_t)size);
+
+	BIO_clear_retry_flags(bio);
+	if (would_block(n))
+		BIO_set_retry_read(bio);
+	else if (n == 0)
+		BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+	return (int)n;
+}
+
+static int bio_write(BIO *bio, const char *bytes, int len)
+{
+	ssize_t n = write_socket(BIO_get_data(bio), bytes, (size_t)len);
+
+	BIO_clear_retry_flags(bio);
+	if (would_block(n))
+		BIO_set_retry_write(bio);
+	return (int)n;
+}
+
+static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+	(void)number, (void)pointer;
+	if (command == BIO_CTRL_EOF)
+		return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+	return command == BIO_CTRL_FLUSH;
+}
+
+static const BIO_METHOD *bio_method(void)
+{
+	static BIO_METHOD *method;
+
+	if (method)
+		return method;
+	method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "io");
+	if (method && BIO_meth_set_read(method, bio_read) &&
+	    BIO_meth_set_write(method, bio_write) && BIO_meth_set_ctrl(method, bio_ctrl))
+		return method;
+	BIO_meth_free(method);
+	return method = NULL;
+}
+
 void io_start_tls(struct io *io, SSL *ssl)
 {
+	const BIO_METHOD *method = bio_method();
+	BIO *bio = method ? BIO_new(method) : NULL;
+
 	io->ssl = ssl;
-	/* Fails without memory alone; the handshake then fails for want of a BIO. */
-	if (!SSL_set_fd(ssl, io->source.fd))
+	/* Without memory the handshake fails for want of a BIO. */
+	if (!bio) {
 		ERR_clear_error();
+		return;
+	}
+	BIO_set_data(bio, io);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(ssl, bio, bio);
 }
+
+/* ---- */
 
 /* What a TLS call that moved no byte means. */
 static ssize_t tls_outcome(struct io *io, int rc, bool is_read)
@@ -152,6 +240,17 @@ static ssize_t socket_outcome(bool *blocked)
 	return -errno;
 }
 
+/* Also in the outer TLS, where one runs inside another. */
+static bool holds_bytes(const SSL *ssl)
+{
+	BIO *below = SSL_get_rbio(ssl);
+	SSL *outer = NULL;
+
+	if (BIO_method_type(below) == BIO_TYPE_SSL)
+		BIO_get_ssl(below, &outer);
+	return SSL_has_pending(ssl) || (outer && SSL_has_pending(outer));
+}
+
 ssize_t io_read(struct io *io, void *bytes, size_t size)
 {
 	size_t len = 0;
@@ -160,14 +259,15 @@ ssize_t io_read(struct io *io, void *bytes, size_t size)
 	if (io->ssl) {
 		ERR_clear_error();
 		int rc = SSL_read_ex(io->ssl, bytes, size, &len);
-		io->may_read |= rc == 1;
-		return rc == 1 ? (ssize_t)len : tls_outcome(io, rc, true);
+		if (rc != 1)
+			return tls_outcome(io, rc, true);
+		io->may_read = !io->is_drained || holds_bytes(io->ssl);
+		return (ssize_t)len;
 	}
-	do
-		n = recv(io->source.fd, bytes, size, 0);
-	while (n < 0 && errno == EINTR);
+	n = read_socket(io, bytes, size);
 	io->peer_ended |= n == 0 && size > 0;
-	io->may_read |= n >= 0;
+	if (n >= 0)
+		io->may_read = !io->is_drained;
 	return n < 0 ? socket_outcome(&io->may_read) : n;
 }
 
@@ -181,9 +281,7 @@ ssize_t io_write(struct io *io, const void *bytes, size_t len)
 		int rc = SSL_write_ex(io->ssl, bytes, len, &written);
 		return rc == 1 ? (ssize_t)written : tls_outcome(io, rc, false);
 	}
-	do
-		n = send(io->source.fd, bytes, len, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
+	n = write_socket(io, bytes, len);
 	return n < 0 ? socket_outcome(&io->may_write) : n;
 }
 
@@ -191,7 +289,7 @@ ssize_t io_write(struct io *io, const void *bytes, size_t len)
  * one, and its rest will be told by an edge. */
 bool io_has_pending(const struct io *io)
 {
-	return io->ssl && io->may_read && SSL_has_pending(io->ssl);
+	return io->ssl && io->may_read && holds_bytes(io->ssl);
 }
 
 void io_end(struct io *io)

@@ -4,8 +4,7 @@
  * that embeds it. Knows nothing of HTTP.
  *
  * The owner calls until -EAGAIN; then `on_ready` comes with the next edge. It may stop earlier, at its
- * share, and go on from a task while `may_read` or `io_has_pending` says that there is more. SIGPIPE must
- * be ignored: TLS writes with write(2).
+ * share, and go on from a task while `may_read` or `io_has_pending` says that there is more.
  */
 #ifndef PROXY_IO_H
 #define PROXY_IO_H
@@ -21,12 +20,15 @@ struct io {
 	struct source source; /* fd, -1 when closed */
 	SSL *ssl;	      /* or NULL: in the clear */
 	void (*on_ready)(
-		struct io *io);	  /* something may be possible: read, write, shake hands on */
-	bool may_read, may_write; /* the kernel has not said EAGAIN since the last edge */
-	bool peer_ended;	  /* end of stream was read: FIN, or close_notify with TLS */
+		struct io *io); /* something may be possible: read, write, shake hands on */
+	bool may_read,
+		may_write; /* the kernel has not said EAGAIN, or shown it, since the last edge */
+	bool peer_ended;   /* end of stream was read: FIN, or close_notify with TLS */
 	/* io.c's own: TLS that must write before it can read, or the other way round; the end of our
 	 * side, which waits for room. */
 	bool read_wants_write, write_wants_read, is_ending;
+	bool is_drained;  /* the last read took all that the socket had */
+	bool peer_ending; /* an edge told of a FIN or an error */
 };
 
 /* Takes the descriptor over, makes it non-blocking with TCP_NODELAY, and adds it to the loop.
