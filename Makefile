@@ -184,7 +184,7 @@ bench-proxy: build/.deps-build build/.deps-bench ## the native proxy next to ngi
 		--runs $(or $(BENCH_RUNS),5)
 
 tidy: build/.deps-build build/.deps-tidy ## clang-tidy and cppcheck
-	$(SUBMAKE) $(B)/gen/seccomp_filters.h
+	$(SUBMAKE) $(B)/gen/seccomp_filters.h $(B)/gen/native_digest.h
 	@tests/lint/tidy.sh $(B) $(SRC)
 
 format: ## clang-format in place

@@ -11,7 +11,7 @@
  *
  * `bottle run --timings` says on stderr how long it only waited for the proxy: from the moment when
  * the agent's side stood, or the proxy's exec, whichever came later, to the proxy's READY. That wait
- * is the proxy's own boot and is taken off.
+ * is the proxy's own boot and is taken off. A program that was started before that has not waited.
  *
  * Runs in: a user's shell; needs no privilege.
  */
@@ -63,7 +63,8 @@ static int64_t waited_ns(const char *errors)
 	int64_t ready = field_us(errors, "proxy_ready_us");
 	int64_t from = built > spawned ? built : spawned;
 
-	return ready > from ? (ready - from) * 1000 : 0;
+	return ready > from && ready <= field_us(errors, "agent_exec_us") ? (ready - from) * 1000
+									  : 0;
 }
 
 static _Noreturn void exec_launcher(char **argv, int out_fd, int err_fd)
