@@ -140,6 +140,15 @@ $(FUZZ): $(B)/%: $(B)/tests/%.o $(B)/libtree.a
 	$(call say,LINK)
 	$(Q)$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o %.a,$^) $(TESTLIBS)
 
+# The proxy over an allocator that fails when a test says so.
+FAULTS := $(B)/faults/egress-proxy
+
+$(FAULTS): $(B)/tests/faults/failing_malloc.o $(PROXY_OBJ)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(PROXY_LINK) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc -o $@ $(filter %.o,$^) \
+		$(PROXY_LIBS) 2>$@.log || { cat $@.log >&2; false; }
+
 # What bench-proxy measures with. `empty` is linked as the proxy is: the least that a start costs.
 BENCH_PROXY := $(addprefix $(B)/bench-proxy/,load boot empty)
 
@@ -151,7 +160,7 @@ $(BENCH_PROXY): $(B)/bench-proxy/%: $(B)/tests/bench/proxy/%.o
 
 ## Checks. All of them install what they need (Debian's archive only) or print the apt-get line.
 
-programs-test: all $(UNIT) $(PLATFORM) $(TOOLS) $(BENCH)
+programs-test: all $(UNIT) $(PLATFORM) $(TOOLS) $(BENCH) $(FAULTS)
 
 check: build/.deps-check ## every test; ends with "N passed, N failed, N skipped"
 	$(SUBMAKE) programs-test image-archive man
@@ -177,6 +186,10 @@ fuzz-run: $(FUZZ)
 bench: build/.deps-check ## start cost next to unshare and bwrap; the gate's throughput
 	$(SUBMAKE) programs-test image
 	@tests/bench/run.sh $(B)
+
+faults: build/.deps-check ## the native proxy's fault tests at full length: minutes
+	$(SUBMAKE) programs-test
+	@BOTTLE_FAULTS_LONG=1 tests/run --build $(B) --only faults
 
 bench-proxy: build/.deps-build build/.deps-bench ## the native proxy next to nginx alone, squid and mitmproxy
 	$(SUBMAKE) $(B)/bin/egress-proxy $(BENCH_PROXY)
@@ -251,8 +264,8 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 FORCE:
-.PHONY: all programs-test check check-quick lint asan fuzz fuzz-run bench bench-proxy tidy format image-archive \
+.PHONY: all programs-test check check-quick lint asan fuzz fuzz-run bench bench-proxy faults tidy format image-archive \
         image demo deps man install uninstall clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
--include $(OBJ:.o=.d) $(B)/rootfs/native/make_image.d $(TESTLIB:.o=.d) $(TESTOBJ:.o=.d) $(wildcard $(B)/tests/bench/proxy/*.d)
+-include $(OBJ:.o=.d) $(B)/rootfs/native/make_image.d $(TESTLIB:.o=.d) $(TESTOBJ:.o=.d) $(wildcard $(B)/tests/bench/proxy/*.d $(B)/tests/faults/*.d)

@@ -121,10 +121,10 @@ def native(path):
 
 class Proxy:
     """One proxy, by default that of rootfs/mitmproxy from the source tree. `audit_fd`: where its log
-    goes instead of a file; `prefix`: what executes it."""
+    goes instead of a file; `prefix`: what executes it; `trust`: the folder of outside-ca.crt, if another."""
 
     def __init__(self, folder, data, environment=None, port=9099, audit_fd=None, prefix=(),
-                 program=MITMPROXY):  # fmt: skip
+                 program=MITMPROXY, trust=None):  # fmt: skip
         self.program = program
         self.port = port
         self.audit_path = f"{folder}/audit-{port}.jsonl"
@@ -140,7 +140,7 @@ class Proxy:
             "PATH": os.environ["PATH"],
             "EGRESS_PROXY_ROUTES": self.routes_path,
             "EGRESS_PROXY_CA": ca,
-            "EGRESS_PROXY_TRUST_STORE": f"{folder}/outside-ca.crt",
+            "EGRESS_PROXY_TRUST_STORE": f"{trust or folder}/outside-ca.crt",
             "EGRESS_PROXY_PORT": str(port),
             "EGRESS_PROXY_AUDIT_FD": str(audit),
             "EGRESS_PROXY_READY_FD": str(ready_fd),

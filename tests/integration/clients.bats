@@ -3,6 +3,7 @@
 #
 # The programs that people run, unchanged: each finds the proxy and trusts the bottle's CA by what its
 # environment says, and each is told of a refusal. The server is nginx; git's is git-http-backend.
+# For each proxy
 # Takes: 240
 
 load lib.bash

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import tap
 
@@ -58,6 +58,24 @@ def _python(path):
     return Job(path.removeprefix("tests/").removesuffix(".py"), runner, **_head(path))
 
 
+def _faults(path):
+    """`make faults` asks for all of it, which takes minutes."""
+    job = _python(path)
+    if "BOTTLE_FAULTS_LONG" in os.environ:
+        job.env = {"BOTTLE_FAULTS_LONG": os.environ["BOTTLE_FAULTS_LONG"]}
+        job.seconds = 1800
+    return job
+
+
+def _for_each_proxy(job, path):
+    """A bats file that says so in its head runs with each image; the others with the default one."""
+    with open(path, encoding="utf-8") as file:
+        if "# For each proxy\n" not in file.readlines()[:15]:
+            return [job]
+    return [replace(job, name=f"{job.name} ({image})", env={"BOTTLE_EGRESS_PROXY_IMAGE": image})
+            for image in ("native", "mitmproxy")]  # fmt: skip
+
+
 def collect(world, quick):
     jobs = [Job("lint", ["/usr/bin/python3", "tests/lint/lint.py"], runs_as="caller")]
     jobs += [_criterion(world, path) for path in world.programs("unit")]
@@ -65,13 +83,14 @@ def collect(world, quick):
     if quick:
         return jobs
     jobs += [_python(path) for path in sorted(glob.glob("tests/mitmproxy/test_*.py"))]
-    if os.path.exists("tests/conformance/run.py"):
-        jobs.append(Job("conformance/mitmproxy", ["/usr/bin/python3", "tests/conformance/run.py",
-                                                  "--start-mitmproxy"], seconds=600))  # fmt: skip
-        jobs.append(Job("smuggling/mitmproxy", ["/usr/bin/python3", "tests/conformance/smuggling.py",
-                                                "--start-mitmproxy"], seconds=600))  # fmt: skip
+    jobs += [_faults(path) for path in sorted(glob.glob("tests/faults/test_*.py"))]
+    native = os.path.join("build", os.path.basename(world.build), "bin/egress-proxy")
+    for name, start in (("mitmproxy", ["--start-mitmproxy"]), ("native", ["--start-native", native])):
+        jobs += [Job(f"{kind}/{name}", ["/usr/bin/python3", f"tests/conformance/{script}.py", *start], seconds=600)
+                 for kind, script in (("conformance", "run"), ("smuggling", "smuggling"))]  # fmt: skip
     for folder in ("integration", "escape"):
-        jobs += [_bats(path) for path in sorted(glob.glob(f"tests/{folder}/*.bats"))]
+        for path in sorted(glob.glob(f"tests/{folder}/*.bats")):
+            jobs += _for_each_proxy(_bats(path), path)
     # The long ones first: two at a time they then end about together.
     return sorted(jobs, key=lambda job: -job.seconds)
 

@@ -151,7 +151,7 @@ class World:
     def _stage(self, tree):
         """The sources, what make built without the objects, and what names the image's state."""
         flavour = os.path.join("build", os.path.basename(self.build))
-        built = [os.path.join(flavour, kind) for kind in ("bin", "unit", "platform", "tools", "bench")]
+        built = [os.path.join(flavour, kind) for kind in ("bin", "unit", "platform", "tools", "bench", "faults")]
         built = [path for path in [*built, "build/bin", ARCHIVE + ".inputs"] if os.path.exists(path)]
         pack = subprocess.Popen(["tar", "-c", "--exclude=./.git", "--exclude=./build", ".", *built],
                                 stdout=subprocess.PIPE)  # fmt: skip

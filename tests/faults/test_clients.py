@@ -1,0 +1,204 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that go, at every byte of what they say, or hardly say anything: each is forgotten, none holds
+up another, and what was not a whole request never reaches a server.
+
+Run: test_clients.py [-v]
+"""
+
+import socket
+import ssl
+import time
+import unittest
+
+import faults
+from faults import FaultTest, end_by_reset, read_head, read_to_end, world
+
+CONNECT = b"CONNECT tls.test:443 HTTP/1.1\r\nHost: tls.test:443\r\n\r\n"
+STEP = 1 if faults.LONG else 7  # of the places within a TLS flight
+
+
+def setUpModule():
+    faults.set_up_world()
+
+
+def tearDownModule():
+    faults.tear_down_world()
+
+
+class Flights:
+    """TLS in memory, so that a test has each flight's bytes in its hand."""
+
+    def __init__(self, ca_file, sock):
+        context = ssl.create_default_context(cafile=ca_file)
+        self.sock = sock
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="tls.test")
+
+    def hello(self):
+        try:
+            self.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        return self.outgoing.read()
+
+    def finished(self):
+        """The client's last flight, once the server's was read."""
+        while True:
+            self.incoming.write(self.sock.recv(65536))
+            try:
+                self.tls.do_handshake()
+                return self.outgoing.read()
+            except ssl.SSLWantReadError:
+                pass
+
+    def request(self):
+        self.tls.write(faults.tls_request())
+        return self.outgoing.read()
+
+
+class VanishTest(FaultTest):
+    def vanish_everywhere(self, data, end, step=1, reach=None):
+        """`reach(sock)` → the bytes to be cut, where they depend on the connection."""
+        before = self.descriptors()
+        for count in range(0, len(data), step):
+            sock = self.connect()
+            part = reach(sock) if reach else data
+            sock.sendall(part[:count])
+            end(sock)
+        self.serves()
+        self.assert_descriptors(before + 2)
+        self.assertEqual(len(faults.PLAIN.heads), 1, "part of a request reached a server")
+        self.assertEqual(faults.TLS.heads, [], "part of a request reached a server")
+
+    def test_in_a_plain_head(self):
+        for end in (socket.socket.close, end_by_reset):
+            faults.PLAIN.heads.clear()
+            self.vanish_everywhere(faults.plain_request(), end)
+
+    def test_in_a_connect(self):
+        for end in (socket.socket.close, end_by_reset):
+            faults.PLAIN.heads.clear()
+            self.vanish_everywhere(CONNECT, end)
+
+    def test_in_each_flight_of_tls(self):
+        lengths = {}
+
+        def reach(stage):
+            def bytes_of(sock):
+                sock.sendall(CONNECT)
+                read_head(sock)
+                flights = Flights(self.proxy.ca_file, sock)
+                data = flights.hello()
+                if stage != "hello":
+                    sock.sendall(data)
+                    data = flights.finished()
+                if stage == "request":
+                    sock.sendall(data)
+                    data = flights.request()
+                return data
+
+            return bytes_of
+
+        for stage in ("hello", "finished", "request"):
+            with self.connect() as sock:
+                lengths[stage] = len(reach(stage)(sock))
+            for end in (socket.socket.close, end_by_reset):
+                faults.PLAIN.heads.clear()
+                self.vanish_everywhere(bytes(lengths[stage]), end, STEP, reach(stage))
+
+    def test_in_an_upload(self):
+        """The server sees that it is not whole."""
+        before = self.descriptors()
+        head = b"POST http://plain.test/ok HTTP/1.1\r\nHost: plain.test\r\n"
+        bodies = (b"Content-Length: 10\r\n\r\n0123456789",
+                  b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n")  # fmt: skip
+        seen = []
+
+        def serve(conn):
+            data = faults.PLAIN.take_head(conn)
+            seen.append(data + read_to_end(conn))
+
+        faults.PLAIN.serve = serve
+        total = 0
+        for body in bodies:
+            start = body.index(b"\r\n\r\n") + 4
+            for count in range(start, len(body)):
+                sock = self.connect()
+                sock.sendall(head + body[:count])
+                end_by_reset(sock) if count % 2 else sock.close()
+                total += 1
+        self.lines(total)
+        self.assert_descriptors(before)
+        for data in seen:
+            begun, _, arrived = data.partition(b"\r\n\r\n")
+            is_chunked = b"chunked" in begun
+            self.assertFalse(arrived.endswith(b"0\r\n\r\n") if is_chunked else len(arrived) == 10, data)
+        self.serves()
+
+    def test_in_a_download(self):
+        def serve(conn):
+            faults.PLAIN.take_head(conn)
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + bytes(10000000))
+
+        before = self.descriptors()
+        faults.PLAIN.serve = serve
+        for count in (1, 100, 100000, 5000000):
+            sock = self.connect()
+            sock.sendall(faults.plain_request())
+            got = 0
+            while got < count:
+                got += len(sock.recv(65536))
+            end_by_reset(sock)
+        self.assertEqual({line["reason"] for line in self.lines(4)}, {"client_closed"})
+        self.assert_descriptors(before)
+        self.serves()
+
+
+class SlowTest(FaultTest):
+    def test_many_that_hardly_speak(self):
+        """300 clients in the middle of a head, a CONNECT, a ClientHello: the others do not notice."""
+        self.serves()
+        before, memory = self.descriptors(), self.rss_kb()
+        slow = []
+        for part in (b"GET http://plain.test/ok HTTP/1.1\r\nHo", CONNECT[:20], CONNECT + b"\x16\x03\x01\x02"):
+            for _ in range(100):
+                slow.append(self.connect())
+                slow[-1].sendall(part)
+        for _ in range(10):
+            started = time.monotonic()
+            self.serves()
+            self.assertLess(time.monotonic() - started, 1)
+            for sock in slow[:100]:
+                sock.sendall(b"x")
+        used = self.cpu_seconds()
+        time.sleep(0.5)
+        self.assertLess(self.cpu_seconds() - used, 0.1, "it does not spin")
+        self.assertLess(self.rss_kb() - memory, 300 * 24, "24 kB for each")
+        for sock in slow:
+            sock.close()
+        self.assert_descriptors(before + 2)
+
+    @unittest.skipUnless(faults.LONG, "takes 40 s; BOTTLE_FAULTS_LONG=1")
+    def test_they_are_ended(self):
+        """A head has 30 s, a handshake 10, whether or not a byte comes now and then."""
+        for part, limit in ((b"GET http://plain.test/ok HTTP/1.1\r\nX: ", 30), (CONNECT + b"\x16\x03\x01\x02", 10)):
+            sock = self.connect()
+            sock.sendall(part)
+            started = time.monotonic()
+            sock.settimeout(1)
+            while time.monotonic() - started < limit + 10:
+                try:
+                    if not sock.recv(65536):
+                        break
+                except TimeoutError:
+                    sock.sendall(b"x")
+                except OSError:
+                    break
+            self.assertLess(abs(time.monotonic() - started - limit), 5)
+            sock.close()
+
+
+if __name__ == "__main__":
+    world.enter_namespaces()
+    unittest.main()
