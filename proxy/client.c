@@ -12,10 +12,7 @@
 #include "proxy/reload.h"
 #include "proxy/tls.h"
 
-enum {
-	DISCARD_BYTES = 1024 * 1024,	/* for each turn of the loop */
-	DISCARD_MAX = 64 * 1024 * 1024, /* in all */
-};
+enum { DISCARD_BYTES = 1024 * 1024 }; /* for each turn of the loop */
 
 #define OWNER(pointer, member) \
 	((struct client *)((char *)(pointer)-offsetof(struct client, member)))
@@ -96,6 +93,16 @@ void client_close(struct client *client)
 
 /* ---- the end of a connection ---- */
 
+static bool is_patient(struct client *client)
+{
+	uint64_t now = loop_now_ms();
+	uint64_t left = client->linger_end_ms > now ? client->linger_end_ms - now : 0;
+
+	if (left)
+		client_set_deadline(client, left < CLIENT_LINGER_MS ? left : CLIENT_LINGER_MS);
+	return left > 0;
+}
+
 /* MSG_TRUNC: the kernel drops the bytes, nothing is copied (tcp(7)). TLS need not read them. */
 static void discard(struct client *client)
 {
@@ -105,12 +112,11 @@ static void discard(struct client *client)
 
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			return;
-		if (n <= 0 || client->discarded_bytes > DISCARD_MAX) {
+		if (n <= 0 || !is_patient(client)) {
 			client_close(client);
 			return;
 		}
 		turn += (size_t)n;
-		client->discarded_bytes += (size_t)n;
 	}
 	client_defer(client);
 }
@@ -126,6 +132,7 @@ void client_linger(struct client *client)
 	leave_protocol(client);
 	client->ops = &linger_ops;
 	io_end(&client->io);
+	client->linger_end_ms = loop_now_ms() + CLIENT_LINGER_MAX_MS;
 	client_set_deadline(client, CLIENT_LINGER_MS);
 	discard(client);
 }

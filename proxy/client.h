@@ -17,12 +17,13 @@
 
 /* How long a client may take, in ms. docs/proxy.md has the same table. */
 enum client_patience {
-	CLIENT_HEAD_MS = 30 * 1000,	/* from a head's first byte to its last */
-	CLIENT_TLS_MS = 10 * 1000,	/* from the answer to CONNECT to the end of the handshake */
-	CLIENT_IDLE_MS = 120 * 1000,	/* between two requests */
-	CLIENT_STALL_MS = 300 * 1000,	/* without a byte of a body in either direction */
-	CLIENT_LINGER_MS = 2 * 1000,	/* what is still sent to us is discarded before the close */
-	CLIENT_SOCKET_MS = 3600 * 1000, /* a WebSocket without a byte */
+	CLIENT_HEAD_MS = 30 * 1000,   /* from a head's first byte to its last */
+	CLIENT_TLS_MS = 10 * 1000,    /* from the answer to CONNECT to the end of the handshake */
+	CLIENT_IDLE_MS = 120 * 1000,  /* between two requests */
+	CLIENT_STALL_MS = 300 * 1000, /* without a byte of a body in either direction */
+	CLIENT_LINGER_MS = 2 * 1000,  /* without a byte of what is discarded before the close */
+	CLIENT_LINGER_MAX_MS = 30 * 1000, /* for all of it */
+	CLIENT_SOCKET_MS = 3600 * 1000,	  /* a WebSocket without a byte */
 };
 
 struct client;
@@ -47,7 +48,7 @@ struct client {
 	const char *sni;	  /* as sent, or NULL; the SSL's own */
 	bool is_greeted;	  /* a ClientHello has begun */
 	bool is_closed;
-	size_t discarded_bytes;	    /* by client_linger */
+	uint64_t linger_end_ms;	    /* of client_linger */
 	struct client *next, *prev; /* all of them */
 };
 

@@ -155,6 +155,28 @@ class VanishTest(FaultTest):
         self.serves()
 
 
+class DeafTest(FaultTest):
+    """Clients that say all they have before they listen get a refusal like others."""
+
+    def upload(self, sock, host):
+        """→ the answer to a refused upload of 100 MB"""
+        length = 100 * 1000 * 1000
+        place = f"http://{host}" if host == "plain.test" else ""
+        with sock:
+            sock.sendall(f"POST {place}/no HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n".encode())
+            for _ in range(length // 1000000):
+                sock.sendall(bytes(1000000))
+            return read_to_end(sock)
+
+    def test_a_refused_upload(self):
+        self.ask(faults.tls_request(), self.tunnel("tls.test"))
+        memory = self.rss_kb()
+        for sock, host in ((self.connect(), "plain.test"), (self.tunnel("tls.test"), "tls.test")):
+            self.assertEqual(faults.status_of(self.upload(sock, host)), 403)
+        self.assertLess(self.rss_kb() - memory, 2048)
+        self.serves()
+
+
 class SlowTest(FaultTest):
     def test_many_that_hardly_speak(self):
         """300 clients in the middle of a head, a CONNECT, a ClientHello: the others do not notice."""
