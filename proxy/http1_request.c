@@ -145,8 +145,9 @@ static int parse_host(const struct framing *framing, struct http1_request *ret,
 	if (framing->hosts > 1)
 		return refuse(ret_error, "two_hosts", "more than one Host field");
 	if (!framing->hosts) {
-		/* CONNECT and a URL carry their authority; clients of old then leave Host out. */
-		if (ret->request.is_http11 && !ret->is_connect && !ret->is_absolute)
+		/* RFC 9112, 3.2, also where the target is a URL. Not so for a CONNECT: it goes no
+		 * further than here, and there are clients that send nothing but its line. */
+		if (ret->request.is_http11 && !ret->is_connect)
 			return refuse(ret_error, "no_host", "HTTP/1.1 without a Host field");
 		return 0;
 	}

@@ -101,6 +101,7 @@ static const struct {
 	ROW(GET "X\xc3\xa9: a\r\n\r\n", "bad_field"),
 	ROW(GET "\0: a\r\n\r\n", "bad_field"),
 	ROW("GET /p HTTP/1.1\r\n\r\n", "no_host"),
+	ROW("GET http://a.test/p HTTP/1.1\r\n\r\n", "no_host"),
 	ROW(GET "Host: b.test\r\n\r\n", "two_hosts"),
 	ROW(GET "hOST: a.test\r\n\r\n", "two_hosts"),
 	ROW("GET /p HTTP/1.1\r\nHost:\r\n\r\n", "bad_authority"),

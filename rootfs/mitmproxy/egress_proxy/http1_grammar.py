@@ -84,7 +84,7 @@ def parse_request_head(raw):
     scheme, authority, path = _parse_target(method, target)
     head = Head(
         method, scheme, authority, path, b"HTTP/1." + minor,
-        _host_of(fields, minor, authority), fields, _body_length(fields, minor),
+        _host_of(fields, minor, method), fields, _body_length(fields, minor),
     )  # fmt: skip
     if method == b"CONNECT" and head.body_length != 0:
         raise BadRequest("bad_framing", "a CONNECT with a body")
@@ -128,13 +128,14 @@ def _authority(raw):
         raise BadRequest("bad_authority", str(err)) from None
 
 
-def _host_of(fields, minor, target_authority):
+def _host_of(fields, minor, method):
     hosts = [value for name, value in fields if name.lower() == b"host"]
     if len(hosts) > 1:
         raise BadRequest("two_hosts", "more than one Host field")
     if not hosts:
-        # A CONNECT carries its authority in the target; clients of old leave Host out.
-        if minor == b"1" and target_authority is None:
+        # RFC 9112, 3.2, also where the target is a URL. Not so for a CONNECT: it goes no further
+        # than here, and there are clients that send nothing but its line.
+        if minor == b"1" and method != b"CONNECT":
             raise BadRequest("no_host", "HTTP/1.1 without a Host field")
         return None
     return _authority(hosts[0])
