@@ -68,7 +68,7 @@ static void check_request(const struct list *list, size_t row)
 		cr_expect_str_eq(error.reason, list->reason, "row %zu", row);
 }
 
-static const struct list lists[] = {
+static const struct list requests[] = {
 	{ { GOOD }, .status = 0 },
 	{ { GOOD, { "te", "trailers" } }, .status = 0 },
 	{ { GOOD, { "host", "api.test" } }, .status = 0 },
@@ -145,8 +145,8 @@ static const struct list lists[] = {
 
 Test(proxy_h2_head, requests)
 {
-	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
-		check_request(&lists[i], i);
+	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
+		check_request(&requests[i], i);
 }
 
 Test(proxy_h2_head, request_parts)
