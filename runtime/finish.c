@@ -22,18 +22,10 @@ int finish_status(const struct session *s)
 			       : EXIT_NOT_EXECUTABLE;
 	if (WIFSIGNALED(status))
 		return 128 + WTERMSIG(status);
-	if (finish_output_counts(s))
-		return EXIT_BOTTLE_FAILED;
 	if (WEXITSTATUS(status) == 0 && s->plan->fail_on_denied &&
 	    (s->audit.denied || s->audit.lost))
 		return EXIT_DENIED;
 	return WEXITSTATUS(status);
-}
-
-/* A script that goes on as if all had been written would be misled; where the command failed it will not. */
-bool finish_output_counts(const struct session *s)
-{
-	return s->output_lost && s->status[ROLE_AGENT] == 0 && !s->exec_errno[ROLE_AGENT];
 }
 
 /* Which of the host's refusals a step stands for. */

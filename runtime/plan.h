@@ -90,7 +90,7 @@ struct plan {
 	struct strlist absent;	/* what would be guarded but is missing: looked for at the end */
 	struct strlist masked;	/* unix sockets hidden from the agent */
 	struct strlist warnings;
-	bool fail_on_denied, timings, quiet, no_stdin;
+	bool fail_on_denied, timings, quiet;
 };
 
 /* Where bottle keeps things: absolute paths. */

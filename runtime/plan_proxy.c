@@ -260,20 +260,9 @@ static int proxy_mounts(struct plan *plan)
 static int find_image(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
 {
 	const char *name = plan->manifest.proxy_image ? plan->manifest.proxy_image : DEFAULT_IMAGE;
-	int rc;
 
-	if (native_image_is_name(name))
-		return native_image_find(dirs->data, &plan->image, err);
-	rc = image_find(dirs->data, name, &plan->image, err);
-	if (rc != -ENOENT || strcmp(name, DEFAULT_IMAGE) != 0)
-		return rc;
-	return err_set(
-		err, ENOENT,
-		"no image '%s': make and import it with `make image` in bottle's source, or make "
-		"its archive with PREFIX/share/bottle/rootfs/build-image.sh and import that with "
-		"`bottle image import ARCHIVE --tag %s`; the image that comes with bottle needs "
-		"neither (BOTTLE_EGRESS_PROXY_IMAGE=native, or proxy.image)",
-		name, name);
+	return native_image_is_name(name) ? native_image_find(dirs->data, &plan->image, err)
+					  : image_find(dirs->data, name, &plan->image, err);
 }
 
 int plan_proxy(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
