@@ -26,7 +26,6 @@ struct upstream_h1 {
 	bool is_whole;	   /* the answer */
 	bool is_raw;	   /* a WebSocket */
 	bool is_blocked;   /* the pipe was full */
-	bool has_news;	   /* bytes in the pipe of which the exchange was not told */
 	bool is_broken;	   /* for writing; what there is to read is still read */
 	bool wants_close;  /* the connection serves no other request */
 	const char *error; /* to be told by a task: a detail of upstream_error */
@@ -226,28 +225,7 @@ static bool read_head(struct upstream_conn *conn)
 	return used > 0;
 }
 
-static void tell(struct upstream_h1 *h1)
-{
-	h1->has_news = false;
-	exchange_answer_ready(h1->up.exchange);
-}
-
-/* The pipe is full. Returns whether the client took some of it at once. */
-static bool make_room(struct upstream_conn *conn)
-{
-	struct upstream_h1 *h1 = h1_of(conn);
-
-	if (h1->has_news)
-		tell(h1);
-	if (h1->up.exchange->answer_body.len < PIPE_BYTES)
-		return true;
-	h1->is_blocked = true; /* it is for the client to have a deadline */
-	upstream_set_deadline(conn, 0);
-	return false;
-}
-
-/* What one step of the body came to. Returns whether to go on. The client is told when there is no more
- * for now: so it gets much at once, and nothing waits. */
+/* What one step of the body came to. Returns whether to go on. */
 static bool judge_body(struct upstream_conn *conn, enum inbound_result result, size_t moved,
 		       const struct http1_error *error)
 {
@@ -257,16 +235,17 @@ static bool judge_body(struct upstream_conn *conn, enum inbound_result result, s
 	switch (result) {
 	case INBOUND_DONE:
 		h1->is_whole = exchange->answer_body.ended = true;
-		tell(h1);
+		exchange_answer_ready(exchange);
 		return false;
 	case INBOUND_MOVED:
-		h1->has_news |= moved > 0;
+		if (moved)
+			exchange_answer_ready(exchange);
 		return true;
 	case INBOUND_FULL:
-		return make_room(conn);
+		h1->is_blocked = true; /* it is for the client to have a deadline */
+		upstream_set_deadline(conn, 0);
+		return false;
 	case INBOUND_AGAIN:
-		if (h1->has_news)
-			tell(h1);
 		return false;
 	case INBOUND_BAD:
 		fail(conn, error->reason, error->detail);
@@ -295,12 +274,9 @@ static bool read_body(struct upstream_conn *conn, size_t *budget)
 	if (!judge_body(conn, result, moved, &error))
 		return false;
 	*budget -= moved < *budget ? moved : *budget;
-	if (*budget)
-		return true;
-	if (h1_of(conn)->has_news)
-		tell(h1_of(conn));
-	upstream_defer(conn);
-	return false;
+	if (!*budget)
+		upstream_defer(conn);
+	return *budget > 0;
 }
 
 static void read_answer(struct upstream_conn *conn)
