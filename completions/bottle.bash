@@ -2,7 +2,7 @@
 # bash completion for bottle(1)
 
 _bottle_run_options='--file --allow --auth --name --workdir --env --pass-env --read-only --read-write
-	--idmap --ca-key --dry-run --json --fail-on-denied --timings --quiet --help'
+	--no-stdin --idmap --ca-key --dry-run --json --fail-on-denied --timings --quiet --help'
 
 _bottle() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word i

@@ -88,7 +88,7 @@ KEY(manifest, limits.open_files, "limits.open_files", count, 64, 1048576, \
     "the caller's soft limit, up to half of the hard one", \
     "Descriptors that each process may have open; at most half of the caller's hard limit.") \
 KEY(manifest, limits.tmp_bytes, "limits.tmp", size, 1ULL << 20, 16ULL << 40, \
-    "an eighth of the memory, at most 2G", \
+    "a tenth of the memory, at most 2G", \
     "Size of each of the agent's own folders in memory: /tmp, /var/tmp, $HOME and the like.")
 /* clang-format on */
 

@@ -121,9 +121,16 @@ static void discard(struct client *client)
 	client_defer(client);
 }
 
+/* What we had to say must go out first: until then the client need not speak. */
+static void linger_due(struct client *client)
+{
+	if (!client->io.is_ending || !is_patient(client))
+		client_close(client);
+}
+
 static const struct client_ops linger_ops = {
 	.ready = discard,
-	.due = client_close,
+	.due = linger_due,
 	.drain = client_close,
 };
 

@@ -202,6 +202,12 @@ static void fail_body(struct client *client, const struct http1_error *error)
 			     error->detail);
 }
 
+static void tell(struct client_h1 *h1)
+{
+	h1->has_news = false;
+	exchange_request_ready(h1->down.exchange);
+}
+
 static void end_body(struct client *client)
 {
 	struct client_h1 *h1 = h1_of(client);
@@ -210,10 +216,25 @@ static void end_body(struct client *client)
 	h1->reads_ahead &= !h1->is_raw;
 	client_set_deadline(client, h1->is_raw ? CLIENT_SOCKET_MS : 0);
 	h1->down.exchange->request_body.ended = true;
-	exchange_request_ready(h1->down.exchange);
+	tell(h1);
 }
 
-/* Returns whether to go on. */
+/* The pipe is full. Returns whether the server took some of it at once. */
+static bool make_room(struct client *client)
+{
+	struct client_h1 *h1 = h1_of(client);
+
+	if (h1->has_news)
+		tell(h1);
+	if (h1->down.exchange->request_body.len < PIPE_BYTES)
+		return true;
+	h1->is_blocked = true; /* it is for the server to have a deadline */
+	client_set_deadline(client, 0);
+	return false;
+}
+
+/* Returns whether to go on. The server is told when there is no more for now: so it gets much at once, and
+ * nothing waits. */
 static bool judge_body(struct client *client, enum inbound_result result, size_t moved,
 		       const struct http1_error *error)
 {
@@ -226,14 +247,13 @@ static bool judge_body(struct client *client, enum inbound_result result, size_t
 		end_body(client);
 		return true;
 	}
-	if (result == INBOUND_MOVED) {
-		if (moved)
-			exchange_request_ready(h1->down.exchange);
+	h1->has_news |= moved > 0;
+	if (result == INBOUND_MOVED)
 		return true;
-	}
-	h1->is_blocked = result == INBOUND_FULL;
-	if (h1->is_blocked) /* it is for the server to have a deadline */
-		client_set_deadline(client, 0);
+	if (result == INBOUND_FULL)
+		return make_room(client);
+	if (result == INBOUND_AGAIN && h1->has_news)
+		tell(h1);
 	else if (result == INBOUND_RESET)
 		client_h1_vanish(client);
 	else if (result == INBOUND_BAD)
@@ -262,9 +282,12 @@ static bool read_body(struct client *client, size_t *budget)
 	if (!judge_body(client, result, moved, &error) || client->is_closed)
 		return false;
 	*budget -= moved < *budget ? moved : *budget;
-	if (!*budget)
-		client_defer(client);
-	return *budget > 0;
+	if (*budget)
+		return true;
+	if (h1->has_news)
+		tell(h1);
+	client_defer(client);
+	return false;
 }
 
 /* While the answer is awaited: a reset is found, and the next request is taken in. */
@@ -313,7 +336,7 @@ static bool step(struct client *client, size_t *budget)
 	case TUNNEL:
 		return outbound_is_empty(&h1->out) && leave_for_tunnel(client);
 	case CLOSING:
-		if (outbound_is_empty(&h1->out))
+		if (outbound_is_empty(&h1->out) && io_flush(&client->io) != -EAGAIN)
 			client_linger(client);
 		return false;
 	}

@@ -28,6 +28,7 @@ struct client_h1 {
 	bool is_answering; /* and the body is not */
 	bool is_raw;	   /* a WebSocket */
 	bool is_blocked;   /* request_body was full */
+	bool has_news;	   /* bytes in request_body of which the exchange was not told */
 	bool is_last;	   /* the connection ends with this answer */
 	bool reads_ahead;
 };

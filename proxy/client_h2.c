@@ -128,7 +128,6 @@ static void on_bad_body(struct h2_stream *h2, const char *detail)
 {
 	struct client_h2 *conn = owner_of(h2->link);
 
-	h2->has_length = false; /* once */
 	exchange_bad_request(&of(h2)->down, &conn->client->connect, 400, "bad_http2", detail);
 	of(h2)->is_malformed = true;
 }
@@ -184,9 +183,9 @@ static void on_trailers(struct client_h2 *conn, struct h2_stream *h2, bool ends)
 
 	free(trailers);
 	if (!ends)
-		on_bad_body(h2, "trailers that do not end the stream");
+		h2_stream_spoil(h2, "trailers that do not end the stream");
 	else if (rc == -EPROTO)
-		on_bad_body(h2, error.detail);
+		h2_stream_spoil(h2, error.detail);
 }
 
 static void on_head(struct h2_link *link, struct h2_stream *stream, int32_t id, bool ends)

@@ -117,10 +117,11 @@ int h2_head_add(struct h2_head *head, struct span name, struct span value)
 static bool next_field(const struct h2_head *head, size_t *at, struct field *ret)
 {
 	struct lengths lengths;
-	const char *bytes = head->bytes.data + *at;
+	const char *bytes;
 
 	if (*at >= head->bytes.len)
 		return false;
+	bytes = head->bytes.data + *at;
 	memcpy(&lengths, bytes, sizeof(lengths));
 	bytes += sizeof(lengths);
 	ret->name = (struct span){ bytes, lengths.name };

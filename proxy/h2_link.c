@@ -148,7 +148,7 @@ static int feed(struct h2_link *link, const uint8_t *bytes, size_t len)
 /* A peer that sends and does not read is not listened to: answers that wait cost memory. */
 static bool may_receive(const struct h2_link *link)
 {
-	if (link->peer_gone || !nghttp2_session_want_read(link->session))
+	if (link->peer_gone || !link->io->may_read || !nghttp2_session_want_read(link->session))
 		return false;
 	return !link->backlog_len ||
 	       nghttp2_session_get_outbound_queue_size(link->session) < H2_QUEUE_MAX;
@@ -179,7 +179,7 @@ static ssize_t write_some(struct h2_link *link, const uint8_t *bytes, size_t len
 {
 	size_t done = 0;
 
-	while (done < len) {
+	while (done < len && link->io->may_write) {
 		ssize_t n = io_write(link->io, bytes + done, len - done);
 		if (n == -EAGAIN)
 			break;

@@ -43,6 +43,7 @@ struct h2_stream { /* embedded, first, in the owner's */
 	bool has_length;		/* of the inbound body */
 	uint64_t length_left;
 	bool has_head;		 /* the head of the inbound message was whole */
+	bool is_bad;		 /* it breaks a rule: nothing more of it is taken */
 	bool peer_ended;	 /* and so is the message */
 	bool we_ended;		 /* END_STREAM went out */
 	bool is_waiting;	 /* nghttp2 waits for h2_stream_wake */
@@ -59,7 +60,7 @@ struct h2_link_ops {
 	/* Where what comes is put, and what goes is taken from; NULL: nowhere, any more. */
 	struct pipe *(*inbound)(struct h2_stream *stream);
 	struct pipe *(*outbound)(struct h2_stream *stream);
-	/* The inbound body breaks a rule. */
+	/* The inbound message breaks a rule. */
 	void (*on_bad_body)(struct h2_stream *stream, const char *detail);
 	/* Outside of nghttp2: acts on stream->todo; may free it with TODO_CLOSED. */
 	void (*settle)(struct h2_stream *stream, unsigned todo);
@@ -106,6 +107,8 @@ void h2_stream_add(struct h2_link *link, struct h2_stream *stream, int32_t id);
 void h2_stream_remove(struct h2_stream *stream);
 /* What the stream's message says of its length. */
 void h2_stream_expect(struct h2_stream *stream, enum body_kind kind, uint64_t content_length);
+/* A rule is broken: on_bad_body, once. */
+void h2_stream_spoil(struct h2_stream *stream, const char *detail);
 /* Has the owner settle it. */
 void h2_stream_note(struct h2_stream *stream, unsigned todo);
 

@@ -51,21 +51,26 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
+void h2_stream_spoil(struct h2_stream *stream, const char *detail)
+{
+	if (stream->is_bad)
+		return;
+	stream->is_bad = true;
+	stream->link->ops->on_bad_body(stream, detail);
+}
+
 /* The inbound message is whole. */
 static void end_inbound(struct h2_stream *stream)
 {
-	struct h2_link *link = stream->link;
-	struct pipe *pipe = link->ops->inbound(stream);
+	struct pipe *pipe = stream->link->ops->inbound(stream);
 
 	stream->peer_ended = true;
-	if (!stream->has_head) {
-		link->ops->on_bad_body(stream, "a stream that ended without a head");
+	if (!stream->has_head)
+		h2_stream_spoil(stream, "a stream that ended without a head");
+	else if (stream->has_length && stream->length_left)
+		h2_stream_spoil(stream, "a body shorter than its content-length");
+	if (stream->is_bad)
 		return;
-	}
-	if (stream->has_length && stream->length_left) {
-		link->ops->on_bad_body(stream, "a body shorter than its content-length");
-		return;
-	}
 	if (pipe)
 		pipe->ended = true;
 	h2_stream_note(stream, H2_TODO_READY);
@@ -113,20 +118,17 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 {
 	struct h2_link *link = ctx;
 	struct h2_stream *stream = find(session, id);
-	struct pipe *pipe = stream ? link->ops->inbound(stream) : NULL;
+	struct pipe *pipe;
 
 	(void)flags;
 	nghttp2_session_consume_connection(session, len);
-	if (stream && !stream->has_head) {
-		link->ops->on_bad_body(stream, "a body before its head");
-		pipe = NULL;
-	}
+	if (stream && !stream->has_head)
+		h2_stream_spoil(stream, "a body before its head");
+	else if (stream && stream->has_length && stream->length_left < len)
+		h2_stream_spoil(stream, "a body longer than its content-length");
+	pipe = stream && !stream->is_bad ? link->ops->inbound(stream) : NULL;
 	if (!pipe) {
 		nghttp2_session_consume_stream(session, id, len);
-		return 0;
-	}
-	if (stream->has_length && stream->length_left < len) {
-		link->ops->on_bad_body(stream, "a body longer than its content-length");
 		return 0;
 	}
 	stream->length_left -= stream->has_length ? len : 0;

@@ -11,8 +11,10 @@
  * own (epoll(7)); so it is not followed by one that finds nothing. Not so once the peer has ended or the
  * connection is broken: that is learned by reading on.
  *
- * OpenSSL reads and writes through a BIO of ours, which notes that; with read-ahead a record costs one
- * read(2). Its error queue is emptied before each call, since SSL_get_error(3) judges by it.
+ * OpenSSL reads and writes through a BIO of ours, which notes that. With read-ahead one read(2) brings a
+ * record, or, from a peer that fills them, some. What is longer than a record is sealed into a buffer that
+ * serves all connections, and leaves with one send(2); what the socket does not take is kept with the
+ * connection and goes first. OpenSSL's error queue is emptied before each call, since SSL_get_error(3) judges by it.
  */
 #include "proxy/io.h"
 
@@ -24,17 +26,42 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 
+enum {
+	RECORD_BYTES = 16 * 1024, /* of content, at most (RFC 8446, 5.1) */
+	RECORDS_MAX = 4,	  /* for one send, or one read of a bulk */
+	SEALED_BYTES = RECORD_BYTES + 512,
+};
+
+/* Records of `corked`, which go out together. */
+static uint8_t cork[RECORDS_MAX * SEALED_BYTES];
+static size_t cork_len;
+static const struct io *corked;
+
+static void drop_backlog(struct io *io)
+{
+	free(io->backlog);
+	io->backlog = NULL;
+	io->backlog_start = io->backlog_len = 0;
+}
+
 /* Sends close_notify and then FIN; again with the next edge while the socket has no room. */
 static void end_our_side(struct io *io)
 {
 	int rc = 1;
 
+	/* SSL_shutdown(3) tries once alone: close_notify would be lost behind a backlog. */
+	if (io_flush(io) == -EAGAIN) {
+		io->is_ending = true;
+		return;
+	}
 	if (io->ssl) {
 		ERR_clear_error();
 		rc = SSL_shutdown(io->ssl);
@@ -60,6 +87,8 @@ static void on_event(struct source *source, uint32_t events)
 		io->may_write = true;
 	if (writable && io->is_ending)
 		end_our_side(io);
+	else if (writable && io_flush(io) == 0)
+		io->may_write = true;
 	io->on_ready(io);
 }
 
@@ -133,14 +162,89 @@ static int bio_read(BIO *bio, char *bytes, int size)
 	return (int)n;
 }
 
+static ssize_t socket_outcome(bool *blocked)
+{
+	if (errno == EAGAIN || errno == EWOULDBLOCK) {
+		*blocked = false;
+		return -EAGAIN;
+	}
+	return -errno;
+}
+
+int io_flush(struct io *io)
+{
+	while (io->backlog) {
+		ssize_t n = write_socket(io, io->backlog + io->backlog_start, io->backlog_len);
+
+		if (n < 0) {
+			n = socket_outcome(&io->may_write);
+			if (n != -EAGAIN)
+				drop_backlog(io); /* the connection takes nothing more */
+			return (int)n;
+		}
+		io->backlog_start += (size_t)n;
+		io->backlog_len -= (size_t)n;
+		if (!io->backlog_len)
+			drop_backlog(io);
+	}
+	return 0;
+}
+
+static int keep_backlog(struct io *io, const uint8_t *bytes, size_t len)
+{
+	io->backlog = malloc(len);
+	if (!io->backlog)
+		return -ENOMEM;
+	memcpy(io->backlog, bytes, len);
+	io->backlog_start = 0;
+	io->backlog_len = len;
+	return 0;
+}
+
+/* One send of what was sealed. 0, or -errno: the connection is broken. */
+static int uncork(struct io *io)
+{
+	size_t len = cork_len;
+	ssize_t n;
+
+	corked = NULL;
+	cork_len = 0;
+	if (!len)
+		return 0;
+	n = write_socket(io, cork, len);
+	if (n == (ssize_t)len)
+		return 0;
+	if (n < 0) {
+		n = socket_outcome(&io->may_write);
+		if (n != -EAGAIN)
+			return (int)n;
+		n = 0;
+	}
+	return keep_backlog(io, cork + n, len - (size_t)n);
+}
+
+static bool is_corked(const struct io *io, size_t len)
+{
+	return corked == io && len <= sizeof(cork) - cork_len;
+}
+
 static int bio_write(BIO *bio, const char *bytes, int len)
 {
-	ssize_t n = write_socket(BIO_get_data(bio), bytes, (size_t)len);
+	struct io *io = BIO_get_data(bio);
+	ssize_t n = len;
 
 	BIO_clear_retry_flags(bio);
-	if (would_block(n))
+	if (is_corked(io, (size_t)len)) {
+		memcpy(cork + cork_len, bytes, (size_t)len);
+		cork_len += (size_t)len;
+		return len;
+	}
+	n = io_flush(io);
+	if (n == 0)
+		n = write_socket(io, bytes, (size_t)len);
+	if (n == -EAGAIN || would_block(n))
 		BIO_set_retry_write(bio);
-	return (int)n;
+	return n < 0 ? -1 : (int)n;
 }
 
 static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
@@ -231,15 +335,6 @@ int io_handshake(struct io *io)
 	return -EAGAIN;
 }
 
-static ssize_t socket_outcome(bool *blocked)
-{
-	if (errno == EAGAIN || errno == EWOULDBLOCK) {
-		*blocked = false;
-		return -EAGAIN;
-	}
-	return -errno;
-}
-
 /* Also in the outer TLS, where one runs inside another. */
 static bool holds_bytes(const SSL *ssl)
 {
@@ -249,6 +344,15 @@ static bool holds_bytes(const SSL *ssl)
 	if (BIO_method_type(below) == BIO_TYPE_SSL)
 		BIO_get_ssl(below, &outer);
 	return SSL_has_pending(ssl) || (outer && SSL_has_pending(outer));
+}
+
+/* Full records to the byte, with AES-GCM, behind the three bytes by which OpenSSL aligns them: a read that
+ * took the head of one more would need another for its rest. */
+static void read_in_bulk(SSL *ssl)
+{
+	size_t frame = SSL_version(ssl) == TLS1_3_VERSION ? 5 + 1 + 16 : 5 + 8 + 16;
+
+	SSL_set_default_read_buffer_len(ssl, 3 + RECORDS_MAX * (RECORD_BYTES + frame));
 }
 
 ssize_t io_read(struct io *io, void *bytes, size_t size)
@@ -262,6 +366,10 @@ ssize_t io_read(struct io *io, void *bytes, size_t size)
 		if (rc != 1)
 			return tls_outcome(io, rc, true);
 		io->may_read = !io->is_drained || holds_bytes(io->ssl);
+		if (len == RECORD_BYTES && !io->is_bulk) {
+			io->is_bulk = true;
+			read_in_bulk(io->ssl);
+		}
 		return (ssize_t)len;
 	}
 	n = read_socket(io, bytes, size);
@@ -271,15 +379,43 @@ ssize_t io_read(struct io *io, void *bytes, size_t size)
 	return n < 0 ? socket_outcome(&io->may_read) : n;
 }
 
-ssize_t io_write(struct io *io, const void *bytes, size_t len)
+static ssize_t seal(struct io *io, const uint8_t *bytes, size_t len)
 {
 	size_t written = 0;
+	int rc;
+
+	ERR_clear_error();
+	rc = SSL_write_ex(io->ssl, bytes, len, &written);
+	return rc == 1 ? (ssize_t)written : tls_outcome(io, rc, false);
+}
+
+/* More than a record. What is sealed counts as written. */
+static ssize_t seal_many(struct io *io, const uint8_t *bytes, size_t len)
+{
+	size_t done = 0;
+	ssize_t n = 0;
+	int rc;
+
+	corked = io;
+	while (done < len && cork_len + SEALED_BYTES <= sizeof(cork)) {
+		n = seal(io, bytes + done, len - done);
+		if (n < 0)
+			break;
+		done += (size_t)n;
+	}
+	rc = uncork(io);
+	if (rc < 0)
+		return rc;
+	return done ? (ssize_t)done : n;
+}
+
+ssize_t io_write(struct io *io, const void *bytes, size_t len)
+{
 	ssize_t n;
 
 	if (io->ssl) {
-		ERR_clear_error();
-		int rc = SSL_write_ex(io->ssl, bytes, len, &written);
-		return rc == 1 ? (ssize_t)written : tls_outcome(io, rc, false);
+		TRY(io_flush(io));
+		return len > RECORD_BYTES ? seal_many(io, bytes, len) : seal(io, bytes, len);
 	}
 	n = write_socket(io, bytes, len);
 	return n < 0 ? socket_outcome(&io->may_write) : n;
@@ -303,6 +439,7 @@ void io_close(struct io *io)
 	if (io->source.fd < 0)
 		return;
 	loop_remove(&io->source);
+	drop_backlog(io);
 	if (io->ssl) {
 		/* SSL_free(3) takes a session whose connection sent no close_notify for a bad one. */
 		SSL_set_shutdown(io->ssl, SSL_get_shutdown(io->ssl) | SSL_SENT_SHUTDOWN);

@@ -12,6 +12,7 @@
 #include <openssl/types.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "proxy/loop.h"
@@ -27,8 +28,13 @@ struct io {
 	/* io.c's own: TLS that must write before it can read, or the other way round; the end of our
 	 * side, which waits for room. */
 	bool read_wants_write, write_wants_read, is_ending;
+	bool is_bulk;	  /* the peer fills its records */
 	bool is_drained;  /* the last read took all that the socket had */
 	bool peer_ending; /* an edge told of a FIN or an error */
+	/* Records that the socket had no room for: backlog[start .. start+len), malloc'd or NULL. They
+	 * go out as it has, also without a call. */
+	uint8_t *backlog;
+	size_t backlog_start, backlog_len;
 };
 
 /* Takes the descriptor over, makes it non-blocking with TCP_NODELAY, and adds it to the loop.
@@ -46,9 +52,12 @@ int io_handshake(struct io *io) MUST_CHECK;
  * without close_notify; -EPROTO: broken TLS; else -errno of recv(2). */
 ssize_t io_read(struct io *io, void *bytes, size_t size) MUST_CHECK;
 
-/* > 0 bytes (with TLS at most one record, 16 KiB), -EAGAIN, -EPROTO, -errno. After -EAGAIN the next call
- * must begin with the same bytes and bring at least as many; they may have moved. */
+/* > 0 bytes (with TLS at most four records of 16 KiB, in one send), -EAGAIN, -EPROTO, -errno. After
+ * -EAGAIN the next call must begin with the same bytes and bring at least as many; they may have moved. */
 ssize_t io_write(struct io *io, const void *bytes, size_t len) MUST_CHECK;
+
+/* Whether the socket has all that was written: 0, -EAGAIN, -errno. */
+int io_flush(struct io *io) MUST_CHECK;
 
 /* Bytes that TLS holds and no edge will tell of. False after io_read said -EAGAIN. */
 bool io_has_pending(const struct io *io);

@@ -68,7 +68,7 @@ int outbound_flush(struct outbound *out, struct io *io)
 		explicit_bzero(out->buf.data, out->buf.len);
 	out->holds_secret = false;
 	give_back(out);
-	return 0;
+	return io_flush(io);
 }
 
 /* How much of the pipe can be put behind what waits. */

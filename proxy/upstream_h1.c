@@ -26,6 +26,7 @@ struct upstream_h1 {
 	bool is_whole;	   /* the answer */
 	bool is_raw;	   /* a WebSocket */
 	bool is_blocked;   /* the pipe was full */
+	bool has_news;	   /* bytes in the pipe of which the exchange was not told */
 	bool is_broken;	   /* for writing; what there is to read is still read */
 	bool wants_close;  /* the connection serves no other request */
 	const char *error; /* to be told by a task: a detail of upstream_error */
@@ -225,7 +226,28 @@ static bool read_head(struct upstream_conn *conn)
 	return used > 0;
 }
 
-/* What one step of the body came to. Returns whether to go on. */
+static void tell(struct upstream_h1 *h1)
+{
+	h1->has_news = false;
+	exchange_answer_ready(h1->up.exchange);
+}
+
+/* The pipe is full. Returns whether the client took some of it at once. */
+static bool make_room(struct upstream_conn *conn)
+{
+	struct upstream_h1 *h1 = h1_of(conn);
+
+	if (h1->has_news)
+		tell(h1);
+	if (h1->up.exchange->answer_body.len < PIPE_BYTES)
+		return true;
+	h1->is_blocked = true; /* it is for the client to have a deadline */
+	upstream_set_deadline(conn, 0);
+	return false;
+}
+
+/* What one step of the body came to. Returns whether to go on. The client is told when there is no more
+ * for now: so it gets much at once, and nothing waits. */
 static bool judge_body(struct upstream_conn *conn, enum inbound_result result, size_t moved,
 		       const struct http1_error *error)
 {
@@ -235,17 +257,16 @@ static bool judge_body(struct upstream_conn *conn, enum inbound_result result, s
 	switch (result) {
 	case INBOUND_DONE:
 		h1->is_whole = exchange->answer_body.ended = true;
-		exchange_answer_ready(exchange);
+		tell(h1);
 		return false;
 	case INBOUND_MOVED:
-		if (moved)
-			exchange_answer_ready(exchange);
+		h1->has_news |= moved > 0;
 		return true;
 	case INBOUND_FULL:
-		h1->is_blocked = true; /* it is for the client to have a deadline */
-		upstream_set_deadline(conn, 0);
-		return false;
+		return make_room(conn);
 	case INBOUND_AGAIN:
+		if (h1->has_news)
+			tell(h1);
 		return false;
 	case INBOUND_BAD:
 		fail(conn, error->reason, error->detail);
@@ -274,9 +295,12 @@ static bool read_body(struct upstream_conn *conn, size_t *budget)
 	if (!judge_body(conn, result, moved, &error))
 		return false;
 	*budget -= moved < *budget ? moved : *budget;
-	if (!*budget)
-		upstream_defer(conn);
-	return *budget > 0;
+	if (*budget)
+		return true;
+	if (h1_of(conn)->has_news)
+		tell(h1_of(conn));
+	upstream_defer(conn);
+	return false;
 }
 
 static void read_answer(struct upstream_conn *conn)

@@ -178,16 +178,10 @@ static const struct upstream_ops up_ops = {
 
 /* The link's calls. */
 
-static void break_off(struct upstream_stream *stream, const char *detail)
-{
-	fail(stream, "upstream_protocol", detail);
-	h2_stream_reset(&stream->h2, NGHTTP2_PROTOCOL_ERROR);
-}
-
 static void on_bad_body(struct h2_stream *h2, const char *detail)
 {
-	h2->has_length = false; /* once */
-	break_off(of(h2), detail);
+	fail(of(h2), "upstream_protocol", detail);
+	h2_stream_reset(h2, NGHTTP2_PROTOCOL_ERROR);
 }
 
 static void on_answer(struct upstream_stream *stream, bool ends)
@@ -199,9 +193,7 @@ static void on_answer(struct upstream_stream *stream, bool ends)
 	bool is_bare;
 
 	if (h2_head_to_response(&link->head, ends, stream->is_to_head, &response, &error) < 0) {
-		stream->h2.has_head = true; /* no second fault for want of it */
-		owner_of(link)->unanswered--;
-		break_off(stream, error.detail);
+		h2_stream_spoil(&stream->h2, error.detail);
 		return;
 	}
 	if (response.status >= 200) {
@@ -224,9 +216,9 @@ static void on_trailers(struct upstream_stream *stream, bool ends)
 	int rc = h2_head_to_trailers(&stream->h2.link->head, &trailers, &error);
 
 	if (rc < 0)
-		break_off(stream, error.detail);
+		h2_stream_spoil(&stream->h2, error.detail);
 	else if (!ends)
-		break_off(stream, "trailers that do not end the stream");
+		h2_stream_spoil(&stream->h2, "trailers that do not end the stream");
 	else if (exchange && !exchange->answer_body.trailers)
 		exchange->answer_body.trailers = take_ptr(trailers);
 	free(trailers);

@@ -14,6 +14,7 @@
 #include "runtime/manifest_load.h"
 #include "runtime/plan.h"
 #include "runtime/run.h"
+#include "runtime/token_check.h"
 
 static int make_plan(struct plan *plan, const struct run_options *options, struct err *err)
 {
@@ -37,6 +38,8 @@ static int planned(const struct run_options *options, struct timings *timings)
 	struct err err = { 0 };
 	int rc = make_plan(&plan, options, &err);
 
+	if (rc == 0 && options->dry_run)
+		rc = token_check_dry(&plan, &err);
 	if (rc < 0) {
 		log_error("%s", err.text[0] ? err.text : strerror(-rc));
 		return EXIT_BOTTLE_FAILED;

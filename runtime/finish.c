@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "runtime/commands.h"
+#include "runtime/wire.h"
 
 int finish_status(const struct session *s)
 {
@@ -22,10 +23,18 @@ int finish_status(const struct session *s)
 			       : EXIT_NOT_EXECUTABLE;
 	if (WIFSIGNALED(status))
 		return 128 + WTERMSIG(status);
+	if (finish_output_counts(s))
+		return EXIT_BOTTLE_FAILED;
 	if (WEXITSTATUS(status) == 0 && s->plan->fail_on_denied &&
 	    (s->audit.denied || s->audit.lost))
 		return EXIT_DENIED;
 	return WEXITSTATUS(status);
+}
+
+/* A script that goes on as if all had been written would be misled; where the command failed it will not. */
+bool finish_output_counts(const struct session *s)
+{
+	return s->output_lost && s->status[ROLE_AGENT] == 0 && !s->exec_errno[ROLE_AGENT];
 }
 
 /* Which of the host's refusals a step stands for. */
@@ -127,13 +136,21 @@ void finish_explain_exec(const struct session *s)
 		  command, found, *real ? real : "/", *real ? real : "/");
 }
 
-/* What was not there at the start could not be made read-only; if it is there now, say so. */
-static void report_guarded(const struct plan *plan)
+/* What was not there at the start could not be made read-only; if it is there now, say so. What was
+ * there was read-only for as long as it was the same. */
+static void report_guarded(const struct session *s)
 {
+	bool lost = s->failure && strcmp(s->failed_step, WIRE_STEP_GUARD) == 0;
 	cleanup_with(strlist_clear) struct strlist made = { 0 };
+	cleanup_with(strlist_clear) struct strlist changed = { 0 };
 
-	if (plan_guard_find_made(plan, &made) < 0)
+	if (plan_guard_find_made(s->plan, &made) < 0 ||
+	    plan_guard_find_changed(s->plan, lost, &changed) < 0)
 		log_warning("out of memory: not looked for what was made inside the bottle");
+	for (size_t i = 0; i < changed.len; i++)
+		log_warning("%s was replaced or changed during the run, by you or by the agent; "
+			    "look at it before one of your tools obeys it",
+			    changed.items[i]);
 	for (size_t i = 0; i < made.len; i++)
 		log_warning("%s was made inside the bottle; look at it before one of your tools "
 			    "obeys it",
@@ -144,8 +161,7 @@ void finish_report(const struct session *s)
 {
 	char line[2048];
 
-	report_guarded(
-		s->plan); /* also under --quiet: it is all that stands before their being obeyed */
+	report_guarded(s); /* also under --quiet: it is all that stands before their being obeyed */
 	if (s->plan->quiet)
 		return;
 	if (audit_summary_line(&s->audit, line, sizeof(line)))

@@ -8,6 +8,9 @@
 /* The status of `bottle run` once the agent has ended (table in bottle(1)). */
 int finish_status(const struct session *session);
 
+/* Whether output that was lost makes the status 125: where the command itself ended well. */
+bool finish_output_counts(const struct session *session);
+
 /* A run that failed: prints the one line that says why, and returns the status (125, or 128+n when a
  * signal ended the start). */
 int finish_failed(const struct session *session, int rc, const struct err *err);

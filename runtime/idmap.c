@@ -17,7 +17,9 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -25,7 +27,10 @@
 #include "base/fd.h"
 #include "base/str.h"
 
-enum { MAP_FILE_MAX_BYTES = 4096 };
+enum {
+	MAP_FILE_MAX_BYTES = 4096,
+	INOTIFY_PART = 4 /* of the host's limits: what one role gets */
+};
 
 /* "self/uid_map" or "1234/uid_map", below /proc. */
 static int proc_path(char *out, size_t size, int proc_fd, pid_t pid, const char *file)
@@ -167,6 +172,53 @@ static int forbid_nested(int proc_fd, struct err *err)
 	return 0;
 }
 
+static int read_number(int proc_fd, const char *path, uint64_t *ret_value, struct err *err)
+{
+	cleanup_with(buf_clear) struct buf text = { 0 };
+	char *end;
+
+	TRY(file_read(proc_fd, path, 64, &text, err));
+	if (!text.data)
+		return err_set(err, EPROTO, "%s is empty", path);
+	*ret_value = strtoull(text.data, &end, 10);
+	return end == text.data ? err_set(err, EPROTO, "%s holds no number", path) : 0;
+}
+
+/* inotify(7) counts for each user of the host. An instance is charged in every user namespace up to
+ * the first, against the limit of each (since Linux 4.10), so one that holds in the role's own leaves
+ * the rest of the host's to the user's other programs. */
+static int limit_inotify(int proc_fd, struct err *err)
+{
+	static const struct {
+		const char *host, *own;
+	} limits[] = {
+		{ "/proc/sys/fs/inotify/max_user_instances",
+		  "/proc/sys/user/max_inotify_instances" },
+		{ "/proc/sys/fs/inotify/max_user_watches", "/proc/sys/user/max_inotify_watches" },
+	};
+	size_t top = proc_fd == AT_FDCWD ? 0 : sizeof("/proc/") - 1;
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		const char *own = limits[i].own + top;
+		uint64_t most, now;
+		char text[24];
+		int rc;
+
+		if (faccessat(proc_fd, own, F_OK, 0) < 0 && errno == ENOENT)
+			return 0; /* a kernel without inotify */
+		TRY(read_number(proc_fd, limits[i].host + top, &most, err));
+		most = MAX(most / INOTIFY_PART, 1);
+		snprintf(text, sizeof(text), "%llu\n", (unsigned long long)most);
+		rc = file_write(proc_fd, own, text);
+		if (rc < 0)
+			return err_sys(err, -rc, "cannot write %s", own);
+		TRY(read_number(proc_fd, own, &now, err));
+		if (now != most)
+			return err_set(err, EPROTO, "%s does not read back as written", own);
+	}
+	return 0;
+}
+
 int idmap_enter_role(int proc_fd, const struct idmap_role *role, struct err *err)
 {
 	int signal = 0;
@@ -178,6 +230,7 @@ int idmap_enter_role(int proc_fd, const struct idmap_role *role, struct err *err
 	TRY(unshare_and_map(proc_fd, role, err));
 	if (!role->nested_ok)
 		TRY(forbid_nested(proc_fd, err));
+	TRY(limit_inotify(proc_fd, err));
 	prctl(PR_SET_DUMPABLE, was_dumpable == 1 ? 1 : 0, 0, 0, 0);
 	return restore_pdeathsig(signal, parent, err);
 }

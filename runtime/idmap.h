@@ -56,7 +56,8 @@ struct idmap_role {
 };
 
 /* Becomes `outer_uid`, unshares a user namespace, maps it, switches off further user namespaces in
- * it unless nested_ok, reads everything back and tries. Called by the single-threaded child that
+ * it unless nested_ok, bounds its part of the host's inotify instances and watches, reads everything
+ * back and tries. Called by the single-threaded child that
  * will become the program (or that forks it), with all capabilities of U1, after its mounts;
  * afterwards it holds all capabilities of the new namespace, until caps_drop_all(). `proc_fd` is a
  * /proc of the caller's pid namespace that is not read-only. PDEATHSIG and dumpability are as

@@ -187,6 +187,7 @@ noreturn static void live(const struct launch *launch)
 		struct signalfd_siginfo info;
 		struct wire_msg msg;
 		size_t fd_count = 0;
+		int status;
 
 		(void)poll(fds, 3, watching ? PORT_TRY_INTERVAL_MS : -1);
 		if (fds[0].revents)
@@ -198,8 +199,8 @@ noreturn static void live(const struct launch *launch)
 		}
 		while (read(signal_fd, &info, sizeof(info)) > 0)
 			continue;
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			continue;
+		while (waitpid(-1, &status, WNOHANG) > 0)
+			(void)!wire_send(launch->init_ctl[1], WIRE_EXITED, status, NULL, 0);
 		if (watching && port_accepts(launch)) {
 			watching = false;
 			(void)!wire_send(launch->init_ctl[1], WIRE_PORT_OPEN, 0, NULL, 0);

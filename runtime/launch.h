@@ -7,6 +7,7 @@
 #ifndef RUNTIME_LAUNCH_H
 #define RUNTIME_LAUNCH_H
 
+#include <stdbool.h>
 #include <stdnoreturn.h>
 
 #include "runtime/plan.h"
@@ -14,10 +15,16 @@
 
 enum role { ROLE_PROXY, ROLE_AGENT, ROLE_COUNT };
 
+/* Signals that a caller may have had ignored, and then stay so. */
+enum { LAUNCH_IGNORABLE_COUNT = 4 };
+extern const int launch_ignorable[LAUNCH_IGNORABLE_COUNT];
+
 struct launch {
 	const struct plan *plan;
 	const struct stdio_plan *stdio;
 	int relay_fds[3]; /* the agent's ends (struct relay) */
+	bool ignored
+		[LAUNCH_IGNORABLE_COUNT]; /* those of launch_ignorable that the caller ignores */
 	int launcher_pidfd;
 	int init_ctl[2];	/* [0] the launcher's, [1] init's; so below */
 	int ctl[ROLE_COUNT][2]; /* the reaper's */

@@ -22,10 +22,15 @@
  * it: it cannot put as many in flight as would stop them. One message carries 253, so below 1024 half
  * would be no margin, and too few for the start of the agent besides: there it gets all.
  *
+ * RLIMIT_CORE is 1, not 0: where core_pattern names a program, the kernel pipes the core to it whatever
+ * the limit says, and 1 alone stops that (core(5)); into a file a core of one byte is none. A hard limit
+ * of 0 that came from outside stays; there, and where a kernel hands cores to a socket (Linux 6.16),
+ * the filter of secrets_no_dump() leaves all memory out.
+ *
  * The defaults. Without any a plain program fills the host's memory: what lies in a tmpfs is nobody's,
- * and killing processes does not free it. The agent has six that it can fill; an eighth of the memory
- * for each leaves the host a quarter. Their sum with the processes' own memory is held only by a
- * memory cgroup. A default for processes is always an rlimit's: a cgroup costs some milliseconds of
+ * and killing processes does not free it. The agent has six that it can fill; a tenth of the memory
+ * for each, and a quarter of that again for the inodes of each (mounts.c), leaves the host a quarter.
+ * Their sum with the processes' own memory is held only by a memory cgroup. A default for processes is always an rlimit's: a cgroup costs some milliseconds of
  * each start.
  */
 #include "runtime/limits.h"
@@ -41,7 +46,7 @@
 
 #define DEFAULT_TMP_MAX_BYTES (UINT64_C(2) << 30)
 enum {
-	DEFAULT_TMP_MEMORY_PART = 8,
+	DEFAULT_TMP_MEMORY_PART = 10,
 	DEFAULT_PIDS = 4096,
 	AGENT_FILES_PART = 2,
 	SHARED_FILES_MIN = 1024
@@ -59,8 +64,9 @@ static int warn_memory(struct limits_plan *plan)
 	plan->memory_by_rlimit = true;
 	return strlist_addf(
 		&plan->warnings,
-		"limits.memory holds for each process alone, not for their sum: no memory "
-		"cgroup was delegated to you; start bottle with `systemd-run --user --scope "
+		"limits.memory holds for each process alone, not for their sum, and not for memory "
+		"files (memfd_create) and shared mappings: no memory cgroup was delegated to you; "
+		"start bottle with `systemd-run --user --scope "
 		"-p Delegate=yes` to get one");
 }
 
@@ -151,7 +157,7 @@ static int set_both(int resource, const char *name, rlim_t value, struct err *er
 
 int limits_no_core(struct err *err)
 {
-	return set_both(RLIMIT_CORE, "RLIMIT_CORE", 0, err);
+	return set_both(RLIMIT_CORE, "RLIMIT_CORE", LIMITS_CORE_NONE, err);
 }
 
 int limits_raise_own(struct err *err)

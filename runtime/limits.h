@@ -70,12 +70,21 @@ int limits_cgroup_sweep(const struct limits_cgroup *cgroup, struct err *err) MUS
  * open files, no core dumps, and what the cgroup does not hold. Read back. */
 int limits_apply_self(const struct limits_plan *plan, struct err *err) MUST_CHECK;
 
+/* Bounds what System V IPC may take in the agent's IPC namespace: shared memory together limits.memory, or
+ * a quarter of limits.tmp where that is not said, and queues and semaphores a few MiB. These sizes are
+ * no process's memory, and stay when it ends. Called with all capabilities of the user namespace that
+ * owns the IPC namespace; `proc_fd` as for idmap_enter_role. Linux before 6.9 lets only the host's root
+ * write them: there nothing is done. */
+int limits_bound_ipc(const struct limits_plan *plan, int proc_fd, struct err *err) MUST_CHECK;
+
 /* Launcher, after the plan and before it forks: its soft RLIMIT_NOFILE becomes the hard one, for itself
  * and for gate, init and proxy, so that no agent's descriptors in flight can keep them from passing
  * theirs. */
 int limits_raise_own(struct err *err) MUST_CHECK;
 
-/* No core dump, ever (launcher, gate, init, proxy: they hold what must not reach a disk). */
+/* No core dump, ever, to a file or to the host's handler (launcher, gate, init, proxy: they hold what must
+ * not reach a disk; agent: it must not be what a handler with root's power reads). */
+enum { LIMITS_CORE_NONE = 1 };
 int limits_no_core(struct err *err) MUST_CHECK;
 
 #endif

@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/param.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -127,15 +128,30 @@ static int new_filesystem(const char *type, const struct fs_option *options, uns
 	return mount_fd < 0 ? -errno : (int)mount_fd;
 }
 
+enum {
+	TMPFS_BYTES_PER_INODE = 4096, /* as many files as there is room for with a page in each */
+	TMPFS_INODES_MIN = 1024,
+	TMPFS_INODES_MAX = 1 << 20
+};
+
+/* `size` counts pages of data alone: folders and empty files take none, but about 1 KiB each of the
+ * kernel's memory, which is never swapped. */
+static uint64_t tmpfs_inodes(uint64_t bytes)
+{
+	return MIN(MAX(bytes / TMPFS_BYTES_PER_INODE, TMPFS_INODES_MIN), TMPFS_INODES_MAX);
+}
+
+/* bytes 0: both are the kernel's default; for the stage's own, which no program writes. */
 static int new_tmpfs(uint64_t bytes, mode_t mode, uid_t owner, unsigned attr)
 {
-	char size[24], mode_text[8], owner_text[16];
+	char size[24], inodes[24], mode_text[8], owner_text[16];
 	struct fs_option options[] = {
-		{ "mode", mode_text },		 { "uid", owner_text }, { "gid", owner_text },
-		{ bytes ? "size" : NULL, size }, { NULL, NULL },
+		{ "mode", mode_text },		 { "uid", owner_text },	  { "gid", owner_text },
+		{ bytes ? "size" : NULL, size }, { "nr_inodes", inodes }, { NULL, NULL },
 	};
 
 	snprintf(size, sizeof(size), "%llu", (unsigned long long)bytes);
+	snprintf(inodes, sizeof(inodes), "%llu", (unsigned long long)tmpfs_inodes(bytes));
 	snprintf(mode_text, sizeof(mode_text), "%o", mode);
 	snprintf(owner_text, sizeof(owner_text), "%u", owner);
 	return new_filesystem("tmpfs", options, attr);
@@ -219,12 +235,31 @@ static int new_store_item(struct stage *stage, bool secret, bool folder, mode_t 
 
 /* --- the operations -------------------------------------------------------------------------- */
 
+/* Remembers the mount, now attached, of an operation that has to hold to the end. */
+static int note_guard(struct mount_result *result, const struct mount_op *op, int mount_fd)
+{
+	struct mount_guard *grown;
+	struct statx stx;
+
+	if (!(op->flags & MOUNT_GUARD))
+		return 0;
+	if (statx(mount_fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &stx) < 0)
+		return -errno;
+	if (!(stx.stx_mask & STATX_MNT_ID))
+		return -ENOSYS;
+	grown = realloc(result->guards, (result->guard_count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	result->guards = grown;
+	grown[result->guard_count++] = (struct mount_guard){ stx.stx_mnt_id, op };
+	return 0;
+}
+
 static int op_bind(struct stage *stage, const struct mount_op *op, int source_fd,
 		   struct mount_result *result)
 {
 	uint64_t attr = MOUNT_ATTR_NOSUID;
 
-	(void)result;
 	if (source_fd < 0)
 		return 0; /* optional and not there */
 	/* A device can be written through a read-only mount, but its node cannot be chmod'ed: that of the
@@ -236,7 +271,8 @@ static int op_bind(struct stage *stage, const struct mount_op *op, int source_fd
 	if (op->flags & MOUNT_NOEXEC)
 		attr |= MOUNT_ATTR_NOEXEC;
 	TRY(set_attr(source_fd, attr, true));
-	return attach_at(stage, source_fd, op);
+	TRY(attach_at(stage, source_fd, op));
+	return note_guard(result, op, source_fd);
 }
 
 static int op_tmpfs(struct stage *stage, const struct mount_op *op, int source_fd,
@@ -347,13 +383,15 @@ static int op_mask(struct stage *stage, const struct mount_op *op, int source_fd
 	cleanup_fd int mount_fd = -1;
 
 	(void)source_fd;
-	(void)result;
 	if (target_fd < 0)
 		return op->flags & MOUNT_OPTIONAL && (target_fd == -ENOENT || target_fd == -EACCES)
 			       ? 0
 			       : target_fd;
 	mount_fd = new_store_item(stage, false, is_folder(target_fd), 0, NULL);
-	return mount_fd < 0 ? mount_fd : attach(mount_fd, target_fd);
+	if (mount_fd < 0)
+		return mount_fd;
+	TRY(attach(mount_fd, target_fd));
+	return note_guard(result, op, mount_fd);
 }
 
 static int op_alias(struct stage *stage, const struct mount_op *op, int source_fd,
@@ -363,7 +401,6 @@ static int op_alias(struct stage *stage, const struct mount_op *op, int source_f
 	cleanup_fd int mount_fd = -1;
 
 	(void)source_fd;
-	(void)result;
 	from_fd = op->flags & MOUNT_NO_SYMLINKS
 			  ? fd_open_nosymlinks(stage->root_fd, op->source + 1, O_PATH, 0)
 			  : fd_open_in_root(stage->root_fd, op->source, O_PATH, 0);
@@ -374,7 +411,8 @@ static int op_alias(struct stage *stage, const struct mount_op *op, int source_f
 		return mount_fd;
 	if (!(op->flags & MOUNT_WRITABLE))
 		TRY(set_attr(mount_fd, MOUNT_ATTR_RDONLY, true));
-	return attach_at(stage, mount_fd, op);
+	TRY(attach_at(stage, mount_fd, op));
+	return note_guard(result, op, mount_fd);
 }
 
 static int op_root_read_only(struct stage *stage, const struct mount_op *op, int source_fd,

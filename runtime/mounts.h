@@ -42,13 +42,14 @@ enum mount_flag {
 	MOUNT_NOEXEC = 1 << 4,
 	MOUNT_SECRET = 1 << 5, /* HANDED: on ramfs, 0400; else tmpfs, 0444 */
 	MOUNT_MAKE = 1 << 6,   /* make the mount point where it is missing */
+	MOUNT_GUARD = 1 << 7,  /* BIND, ALIAS, MASK: no agent without it (guard_watch.h) */
 };
 
 struct mount_op {
 	enum mount_kind kind;
 	unsigned flags;
 	mode_t mode;	/* DIR, TMPFS */
-	uint64_t bytes; /* TMPFS: size, 0 = the kernel's default */
+	uint64_t bytes; /* TMPFS: size, which bounds its inodes too; 0 = the kernel's default */
 	int content;	/* HANDED: what the launcher writes into it (enum plan_content) */
 	char *at;	/* absolute path in the new root */
 	char *source;	/* host path, link target or text */
@@ -61,12 +62,20 @@ struct mount_list {
 
 enum { MOUNT_HANDED_MAX = 16 };
 
+/* A mount that was made for an operation with MOUNT_GUARD. */
+struct mount_guard {
+	uint64_t id;		   /* as mountinfo lists it */
+	const struct mount_op *op; /* borrowed from the list */
+};
+
 struct mount_result {
 	int handed_fds
 		[MOUNT_HANDED_MAX]; /* open for reading and writing, in the order of the ops */
 	size_t handed_count;
-	enum mount_kind failed; /* the kind of the operation that failed */
-	int proc_fd;		/* the new /proc, nothing of it masked; -1 before */
+	enum mount_kind failed;	    /* the kind of the operation that failed */
+	int proc_fd;		    /* the new /proc, nothing of it masked; -1 before */
+	struct mount_guard *guards; /* the caller frees them */
+	size_t guard_count;
 };
 
 /* Appends an op; copies the strings. */

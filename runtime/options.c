@@ -45,6 +45,9 @@ static int take(struct run_options *o, enum run_option which, char *value, struc
 		return strlist_add(&o->read_only, value);
 	case RUN_OPT_READ_WRITE:
 		return strlist_add(&o->read_write, value);
+	case RUN_OPT_NO_STDIN:
+		o->no_stdin = true;
+		return 0;
 	case RUN_OPT_IDMAP:
 		o->idmap = value;
 		return 0;
@@ -111,7 +114,7 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options, st
 								     : no_argument,
 					    NULL, OPTION_BASE + i };
 	optind = 1;
-	while ((value = getopt_long(argc, argv, "+:f:qh", longs, NULL)) >= 0) {
+	while ((value = getopt_long(argc, argv, "+:f:nqh", longs, NULL)) >= 0) {
 		if (value == ':')
 			return err_set(err, EINVAL, "%s: needs an argument", argv[optind - 1]);
 		if (value == '?')

@@ -21,6 +21,7 @@
 	X(PASS_ENV, "pass-env", 0, "NAME", "pass a variable of the caller on")               \
 	X(READ_ONLY, "read-only", 0, "PATH", "show a host path inside, read-only")           \
 	X(READ_WRITE, "read-write", 0, "PATH", "show a host path inside, read-write")        \
+	X(NO_STDIN, "no-stdin", 'n', NULL, "the command's stdin is /dev/null")               \
 	X(IDMAP, "idmap", 0, "auto|single|subid", "how user ids are mapped")                 \
 	X(CA_KEY, "ca-key", 0, "p256|rsa2048", "key type of the bottle's CA")                \
 	X(DRY_RUN, "dry-run", 0, NULL, "print the plan, change nothing")                     \
@@ -48,6 +49,7 @@ struct run_options {
 	struct strlist pass_env;
 	struct strlist read_only;
 	struct strlist read_write;
+	bool no_stdin;
 	const char *idmap;
 	bool ca_rsa;
 	bool dry_run;

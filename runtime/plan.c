@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/cleanup.h"
 
@@ -124,7 +125,7 @@ static int apply_options(struct plan *plan, const struct run_options *o, struct 
 			strlist_clear(&m->agent.command);
 		TRY(strlist_add(&m->agent.command, *word));
 	}
-	if (!m->agent.command.len)
+	if (!m->agent.command.len && !o->dry_run)
 		return err_set(err, EINVAL,
 			       "no command: give one after '--', or agent.command in the manifest");
 	return 0;
@@ -168,6 +169,26 @@ const char *plan_token_where(const struct plan *plan, const char *token_ref)
 	return m->upstream.where;
 }
 
+/* Descriptors that launcher, init or a reaper hold at once, besides a listener for each port and, in
+ * the agent's last step, one for each writable path. 60 were enough for one port. */
+enum { OPEN_FILES_LEAST = 128 };
+
+static int check_open_files(const struct plan *plan, struct err *err)
+{
+	rlim_t least = OPEN_FILES_LEAST + plan->port_count + plan->agent.writable.len;
+	struct rlimit own;
+
+	if (getrlimit(RLIMIT_NOFILE, &own) < 0)
+		return err_sys(err, errno, "read the limit RLIMIT_NOFILE");
+	if (own.rlim_max >= least)
+		return 0;
+	return err_set(
+		err, EMFILE,
+		"the limit of open files (RLIMIT_NOFILE, `ulimit -Hn`) is %llu; this run needs "
+		"at least %llu",
+		(unsigned long long)own.rlim_max, (unsigned long long)least);
+}
+
 int plan_make(struct plan *plan, struct manifest *manifest, const struct run_options *options,
 	      const struct plan_dirs *dirs, struct err *err)
 {
@@ -177,6 +198,7 @@ int plan_make(struct plan *plan, struct manifest *manifest, const struct run_opt
 	plan->fail_on_denied = options->fail_on_denied;
 	plan->timings = options->timings;
 	plan->quiet = options->quiet;
+	plan->no_stdin = options->no_stdin;
 	plan->ca_key = options->ca_rsa ? CA_KEY_RSA2048 : CA_KEY_P256;
 	TRY(state_run_id(plan->run_id, err));
 	TRY(apply_options(plan, options, err));
@@ -189,6 +211,7 @@ int plan_make(struct plan *plan, struct manifest *manifest, const struct run_opt
 		TRY(plan_warn(plan, "%s", plan->limits.warnings.items[i]));
 	plan->waits_for_launcher = plan->idmap == IDMAP_SUBID || plan->limits.by_cgroup;
 	TRY(plan_agent(plan, options, dirs, err));
+	TRY(check_open_files(plan, err));
 	TRY(choose_name(plan, options, plan->work_folder, err));
 	plan->hostname = strdup(plan->manifest.agent.hostname ? plan->manifest.agent.hostname
 							      : plan->name);
@@ -222,6 +245,7 @@ void plan_clear(struct plan *plan)
 	free(plan->home);
 	free(plan->work_folder);
 	strlist_clear(&plan->guarded);
+	free(plan->guard_marks);
 	strlist_clear(&plan->absent);
 	strlist_clear(&plan->masked);
 	strlist_clear(&plan->warnings);

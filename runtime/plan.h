@@ -18,6 +18,7 @@
 #include "netns/gate.h"
 #include "netns/netns.h"
 #include "rootfs/image.h"
+#include "runtime/guard_mark.h"
 #include "runtime/host.h"
 #include "runtime/idmap.h"
 #include "runtime/limits.h"
@@ -84,13 +85,14 @@ struct plan {
 	struct buf extra_ca;	/* PEM text */
 	struct buf upstream_ca; /* PEM text */
 
-	char *home;		/* the agent's, a fresh tmpfs */
-	char *work_folder;	/* host path, bound at the same place */
-	struct strlist guarded; /* read-only paths in folders that the agent writes */
-	struct strlist absent;	/* what would be guarded but is missing: looked for at the end */
-	struct strlist masked;	/* unix sockets hidden from the agent */
+	char *home;			/* the agent's, a fresh tmpfs */
+	char *work_folder;		/* host path, bound at the same place */
+	struct strlist guarded;		/* read-only paths in folders that the agent writes */
+	struct guard_mark *guard_marks; /* what each of them was */
+	struct strlist absent; /* what would be guarded but is missing: looked for at the end */
+	struct strlist masked; /* unix sockets and FIFOs hidden from the agent */
 	struct strlist warnings;
-	bool fail_on_denied, timings, quiet;
+	bool fail_on_denied, timings, quiet, no_stdin;
 };
 
 /* Where bottle keeps things: absolute paths. */
@@ -112,6 +114,11 @@ int plan_agent(struct plan *plan, const struct run_options *options, const struc
 
 /* plan_guard.c: which of plan->absent are there now, or hidden by what the agent made above them. */
 int plan_guard_find_made(const struct plan *plan, struct strlist *ret_made) MUST_CHECK;
+
+/* plan_guard.c: which of plan->guarded are not what they were. An ordinary edit of the caller's leaves the
+ * file the same; where `a_guard_was_lost` any change of it counts. */
+int plan_guard_find_changed(const struct plan *plan, bool a_guard_was_lost,
+			    struct strlist *ret_changed) MUST_CHECK;
 
 /* Prints it for a person, or as one JSON object. */
 int plan_print(const struct plan *plan, bool as_json, FILE *out) MUST_CHECK;

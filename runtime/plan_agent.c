@@ -170,7 +170,7 @@ static int root_secrets(struct plan *plan)
 	if (plan->host.uid != 0)
 		return 0;
 	for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++)
-		TRY(add_at(plan, MOUNT_MASK, MOUNT_OPTIONAL, masks[i], NULL));
+		TRY(add_at(plan, MOUNT_MASK, MOUNT_OPTIONAL | MOUNT_GUARD, masks[i], NULL));
 	return plan_warn(plan, "started as root: the agent is uid 0 without capabilities and reads "
 			       "what root's files allow it to in the folders shown to it; better "
 			       "start bottle as an ordinary user");

@@ -34,10 +34,10 @@ bool plan_binds_are_written(const void *ctx, const char *folder);
 /* plan_sockets.c: the sockets with a file that the kernel lists in this network namespace. */
 int plan_sockets_bound(struct strlist *ret_paths) MUST_CHECK;
 
-/* plan_sockets.c: socket files below `folder`, by a walk that is bounded: *ret_complete tells whether
- * all of it was seen. -EACCES, with the sentence, where `writable` and a folder in it is closed to us
- * though it is ours: the agent, who has our uid, could open it again. */
-int plan_sockets_walk(const char *folder, bool writable, struct strlist *ret_paths,
-		      bool *ret_complete, struct err *err) MUST_CHECK;
+/* plan_sockets.c: socket files and FIFOs below `folder`, by a walk that is bounded: *ret_complete tells
+ * whether all of it was seen. -EACCES, with the sentence, where `writable` and a folder in it is closed
+ * to us though it is ours: the agent, who has our uid, could open it again. */
+int plan_sockets_walk(const char *folder, bool writable, struct strlist *ret_sockets,
+		      struct strlist *ret_fifos, bool *ret_complete, struct err *err) MUST_CHECK;
 
 #endif

@@ -264,19 +264,43 @@ static int mask(struct plan *plan, const struct strlist *sockets)
 	return 0;
 }
 
+/* The innermost folder that is shown decides; they stand in order. */
+static bool is_writable(const struct plan_binds *binds, const char *path)
+{
+	bool writable = false;
+
+	for (size_t i = 0; i < binds->len; i++)
+		if (plan_path_is_below(path, binds->items[i].path))
+			writable = binds->items[i].writable;
+	return writable;
+}
+
+/* In what is shown read-only a FIFO could still be written; in what the agent writes it is one more thing
+ * that it writes, and may be its own. */
+static int add_fifos(const struct plan_binds *binds, const struct strlist *fifos,
+		     struct strlist *masked)
+{
+	for (size_t i = 0; i < fifos->len; i++)
+		if (!is_writable(binds, fifos->items[i]))
+			TRY(strlist_add(masked, fifos->items[i]));
+	return 0;
+}
+
 static int walk_for_sockets(struct plan *plan, const struct plan_binds *binds,
 			    struct strlist *sockets, struct err *err)
 {
 	for (size_t i = 0; i < binds->len; i++) {
 		const struct plan_bind *bind = &binds->items[i];
+		cleanup_with(strlist_clear) struct strlist fifos = { 0 };
 		bool complete = true;
 
-		TRY(plan_sockets_walk(bind->path, bind->writable, sockets, &complete, err));
+		TRY(plan_sockets_walk(bind->path, bind->writable, sockets, &fifos, &complete, err));
+		TRY(add_fifos(binds, &fifos, sockets));
 		if (!complete &&
 		    plan_warn(plan,
-			      "%s: could not be searched whole for unix sockets; those that this "
-			      "host lists are masked, one made under a relative name could have "
-			      "been missed",
+			      "%s: could not be searched whole for unix sockets and FIFOs; the "
+			      "sockets that this host lists are masked, a FIFO or a socket made "
+			      "under a relative name could have been missed",
 			      bind->path) < 0)
 			return -ENOMEM;
 	}

@@ -2,12 +2,15 @@
  *
  * What the caller's own tools (git, direnv, an editor), or the next bottle, obey without being asked,
  * and that lies in a folder which the agent writes. Runs in: launcher; plan_guard before anything has
- * changed, plan_guard_find_made after the agent has ended.
+ * changed, plan_guard_find_* after the agent has ended.
  *
  * Theory of operation. What is there is bound onto itself, read-only. A mount point can be neither
  * renamed nor removed (EBUSY), but a folder above it can: so every folder between it and the root of
  * the writable bind is bound onto itself as well, writable. `.git` stays writable, or nobody could
  * commit; within it is read-only what makes git run a program or look elsewhere for one.
+ *
+ * An edit on the host can take such a mount away; the agent is ended then (guard_watch.h), and what is
+ * another file at the end is named.
  *
  * What is missing cannot be bound. It is noted, looked for when the agent has ended, and named if it is
  * there: also where it cannot be looked at, since the agent may have closed or replaced what is above.
@@ -60,29 +63,33 @@ static const struct plan_bind *writable_around(const struct guard *g, const char
 	return found;
 }
 
-static bool is_mounted(const struct guard *g, const char *at, bool read_only)
+static struct mount_op *find_mounted(struct guard *g, const char *at, bool read_only)
 {
-	const struct mount_list *list = &g->plan->agent.mounts;
+	struct mount_list *list = &g->plan->agent.mounts;
 
 	for (size_t i = 0; i < list->len; i++) {
-		const struct mount_op *op = &list->ops[i];
+		struct mount_op *op = &list->ops[i];
 
 		if ((op->kind == MOUNT_ALIAS || op->kind == MOUNT_BIND) && op->at &&
 		    strcmp(op->at, at) == 0 && (!read_only || !(op->flags & MOUNT_WRITABLE)))
-			return true;
+			return op;
 	}
-	return false;
+	return NULL;
 }
 
 static int alias(struct guard *g, const char *path, bool writable)
 {
 	char *at = (char *)(uintptr_t)path; /* copied */
 
-	if (is_mounted(g, path, !writable))
+	struct mount_op *mounted = find_mounted(g, path, !writable);
+
+	if (mounted) {
+		mounted->flags |= MOUNT_GUARD;
 		return 0;
+	}
 	return mount_list_add(&g->plan->agent.mounts,
 			      (struct mount_op){ .kind = MOUNT_ALIAS,
-						 .flags = MOUNT_NO_SYMLINKS |
+						 .flags = MOUNT_NO_SYMLINKS | MOUNT_GUARD |
 							  (writable ? MOUNT_WRITABLE : 0),
 						 .at = at,
 						 .source = at }) < 0
@@ -205,6 +212,22 @@ static int look(struct guard *g, const char *path, int *ret_fd, struct stat *ret
 	return S_ISDIR(ret_st->st_mode) ? A_FOLDER : A_FILE;
 }
 
+static int note_guarded(struct guard *g, const char *path, int fd)
+{
+	struct plan *plan = g->plan;
+	struct guard_mark *grown = realloc(plan->guard_marks,
+					   (plan->guarded.len + 1) * sizeof(*grown));
+	int rc;
+
+	if (!grown)
+		return no_memory(g);
+	plan->guard_marks = grown;
+	rc = guard_mark_take(fd, &grown[plan->guarded.len]);
+	if (rc < 0)
+		return err_sys(g->err, -rc, "%s", path);
+	return strlist_add(&plan->guarded, path) < 0 ? no_memory(g) : 0;
+}
+
 /* Read-only, or noted where it is missing. Returns what it is (enum found) or -errno. */
 static int protect(struct guard *g, const char *path)
 {
@@ -224,7 +247,8 @@ static int protect(struct guard *g, const char *path)
 			TRY(check_names_below(g, dir_fd, path, 0));
 	}
 	TRY(pin(g, path, false));
-	return strlist_add(&g->plan->guarded, path) < 0 ? no_memory(g) : found;
+	TRY(note_guarded(g, path, fd));
+	return found;
 }
 
 static int protect_in(struct guard *g, const char *folder, const char *name)
@@ -407,5 +431,15 @@ int plan_guard_find_made(const struct plan *plan, struct strlist *ret_made)
 		if (fd != -ENOENT)
 			TRY(strlist_add(ret_made, plan->absent.items[i]));
 	}
+	return 0;
+}
+
+int plan_guard_find_changed(const struct plan *plan, bool a_guard_was_lost,
+			    struct strlist *ret_changed)
+{
+	for (size_t i = 0; i < plan->guarded.len; i++)
+		if (guard_mark_differs(&plan->guard_marks[i], plan->guarded.items[i],
+				       a_guard_was_lost))
+			TRY(strlist_add(ret_changed, plan->guarded.items[i]));
 	return 0;
 }

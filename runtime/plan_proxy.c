@@ -206,14 +206,42 @@ static const struct mount_op root_ops[] = {
 	  .mode = 0755,
 	  .bytes = SMALL_BYTES,
 	  .flags = MOUNT_NOEXEC },
-	{ .kind = MOUNT_TEXT,
-	  .at = "/etc/hosts",
-	  .source = "127.0.0.1 localhost\n::1 localhost\n" },
 	/* The gate's resolver: knows the routed names, each under an address of its own. */
 	{ .kind = MOUNT_TEXT, .at = "/etc/resolv.conf", .source = "nameserver 127.0.0.1\n" },
 	{ .kind = MOUNT_HANDED, .at = CONTRACT_CA, .content = PLAN_CA_SECRET, .flags = SECRET },
 	{ .kind = MOUNT_HANDED, .at = CONTRACT_ROUTES, .content = PLAN_ROUTES, .flags = SECRET },
 };
+
+/* Where a route names localhost, the gate's resolver must be asked for it, as for any other name. */
+static int mount_hosts(const struct plan *plan, struct mount_list *list)
+{
+	const char *text = "127.0.0.1 localhost\n::1 localhost\n";
+
+	for (size_t i = 0; i < plan->manifest.route_count; i++)
+		if (strcmp(plan->manifest.routes[i].host, "localhost") == 0)
+			text = "# localhost is a route's\n";
+	return mount_list_add(list, (struct mount_op){ .kind = MOUNT_TEXT,
+						       .at = "/etc/hosts",
+						       .source = (char *)(uintptr_t)text });
+}
+
+/* The agent's NO_PROXY has these names: most programs connect to the agent's own loopback. */
+static int warn_of_local_routes(struct plan *plan)
+{
+	static const char *const local[] = { "localhost", "127.0.0.1", "::1" };
+	const struct manifest *m = &plan->manifest;
+
+	for (size_t i = 0; i < m->route_count; i++)
+		for (size_t j = 0; j < sizeof(local) / sizeof(local[0]); j++)
+			if (strcmp(m->routes[i].host, local[j]) == 0)
+				return plan_warn(plan,
+						 "%s: programs inside do not ask a proxy for %s; "
+						 "give the service a name: `host: db.internal` "
+						 "with `address: 127.0.0.1:%u`",
+						 m->routes[i].where, local[j],
+						 m->routes[i].ports[0]);
+	return 0;
+}
 
 /* Label bottle.trust-store=host: the image brings no roots of its own and verifies upstreams by the
  * host's store. One that the host updates by rename stays as it was when the run began. */
@@ -241,6 +269,7 @@ static int proxy_mounts(struct plan *plan)
 						    .source = plan->image.root_path }));
 	for (size_t i = 0; i < sizeof(root_ops) / sizeof(root_ops[0]); i++)
 		TRY(mount_list_add(list, root_ops[i]));
+	TRY(mount_hosts(plan, list));
 	TRY(mount_store(plan, list));
 	if (plan->upstream_ca.len)
 		TRY(mount_list_add(list, (struct mount_op){ .kind = MOUNT_HANDED,
@@ -260,9 +289,20 @@ static int proxy_mounts(struct plan *plan)
 static int find_image(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
 {
 	const char *name = plan->manifest.proxy_image ? plan->manifest.proxy_image : DEFAULT_IMAGE;
+	int rc;
 
-	return native_image_is_name(name) ? native_image_find(dirs->data, &plan->image, err)
-					  : image_find(dirs->data, name, &plan->image, err);
+	if (native_image_is_name(name))
+		return native_image_find(dirs->data, &plan->image, err);
+	rc = image_find(dirs->data, name, &plan->image, err);
+	if (rc != -ENOENT || strcmp(name, DEFAULT_IMAGE) != 0)
+		return rc;
+	return err_set(
+		err, ENOENT,
+		"no image '%s': make and import it with `make image` in bottle's source, or make "
+		"its archive with PREFIX/share/bottle/rootfs/build-image.sh and import that with "
+		"`bottle image import ARCHIVE --tag %s`; the image that comes with bottle needs "
+		"neither (BOTTLE_EGRESS_PROXY_IMAGE=native, or proxy.image)",
+		name, name);
 }
 
 int plan_proxy(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
@@ -277,7 +317,7 @@ int plan_proxy(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
 			return err_sys(err, ENOMEM, "plan the proxy");
 	plan->proxy.workdir = strdup(plan->image.workdir);
 	if (!plan->proxy.workdir || collect_targets(plan) < 0 || proxy_env(plan) < 0 ||
-	    proxy_mounts(plan) < 0)
+	    proxy_mounts(plan) < 0 || warn_of_local_routes(plan) < 0)
 		return err_sys(err, ENOMEM, "plan the proxy");
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Unix sockets below a folder. A socket file crosses network namespaces: whoever can open its path
- * can talk to whoever listens. Runs in: launcher, before anything has changed.
+ * Unix sockets and FIFOs below a folder. A socket file crosses network namespaces: whoever can open its
+ * path can talk to whoever listens. So does a FIFO, and no read-only mount keeps it from being written.
+ * Runs in: launcher, before anything has changed.
  *
  * Two sources: what the kernel lists as bound in this network namespace (/proc/net/unix, exact but
  * blind to other namespaces and to relative names), and a walk of the folder itself, which is bounded
@@ -26,7 +27,7 @@
 enum { WALK_MAX_ENTRIES = 20000, WALK_MAX_DEPTH = 32, PROC_NET_UNIX_MAX = 16 * 1024 * 1024 };
 
 struct walk {
-	struct strlist *paths;
+	struct strlist *sockets, *fifos;
 	struct err *err;
 	size_t entries;
 	bool writable, complete;
@@ -63,7 +64,7 @@ static int passed_over(struct walk *walk, int code, const struct stat *st, const
 
 static unsigned char type_of(const struct stat *st)
 {
-	return S_ISSOCK(st->st_mode) ? DT_SOCK : S_ISDIR(st->st_mode) ? DT_DIR : DT_REG;
+	return IFTODT(st->st_mode);
 }
 
 static int walk_child(struct walk *walk, int dir_fd, const char *name, const char *child, int depth)
@@ -94,13 +95,13 @@ static int walk_entry(struct walk *walk, int dir_fd, const struct dirent *entry,
 		else
 			return passed_over(walk, EACCES, &st, path);
 	}
-	if (type != DT_SOCK && type != DT_DIR)
+	if (type != DT_SOCK && type != DT_FIFO && type != DT_DIR)
 		return 0;
 	child = str_printf("%s/%s", path, entry->d_name);
 	if (!child)
 		return -ENOMEM;
-	return type == DT_SOCK ? strlist_add(walk->paths, child)
-			       : walk_child(walk, dir_fd, entry->d_name, child, depth);
+	return type == DT_DIR ? walk_child(walk, dir_fd, entry->d_name, child, depth)
+			      : strlist_add(type == DT_SOCK ? walk->sockets : walk->fifos, child);
 }
 
 /* Takes dir_fd. */
@@ -126,12 +127,14 @@ static int walk_folder(struct walk *walk, int dir_fd, const char *path, int dept
 	return 0;
 }
 
-int plan_sockets_walk(const char *folder, bool writable, struct strlist *ret_paths,
-		      bool *ret_complete, struct err *err)
+int plan_sockets_walk(const char *folder, bool writable, struct strlist *ret_sockets,
+		      struct strlist *ret_fifos, bool *ret_complete, struct err *err)
 {
-	struct walk walk = {
-		.paths = ret_paths, .err = err, .writable = writable, .complete = true
-	};
+	struct walk walk = { .sockets = ret_sockets,
+			     .fifos = ret_fifos,
+			     .err = err,
+			     .writable = writable,
+			     .complete = true };
 	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	int code = errno;
 	struct stat st;

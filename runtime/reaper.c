@@ -10,6 +10,9 @@
  *
  * Order: enter the network namespace → build the root and go there → hand the launcher what it must
  * fill → fork the child → give everything up → wait. The namespace's other processes die with it.
+ *
+ * While it waits, the agent's watches over the mounts that guard files of the caller's: the agent is
+ * ended when an edit on the host takes one away (guard_watch.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +33,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "runtime/caps.h"
+#include "runtime/guard_watch.h"
 #include "runtime/landlock.h"
 #include "runtime/launch.h"
 #include "runtime/seccomp.h"
@@ -42,6 +46,7 @@ struct reaper {
 	enum role role;
 	int ctl_fd;
 	struct role_context context;
+	struct guard_watch watch;
 	pid_t child;
 };
 
@@ -69,6 +74,10 @@ static int build_root(struct reaper *reaper, const char **ret_step, struct err *
 	for (size_t i = 0; i < result.handed_count; i++)
 		close(result.handed_fds[i]);
 	reaper->context.proc_fd = result.proc_fd;
+	if (rc == 0)
+		rc = guard_watch_open(&reaper->watch, result.proc_fd, result.guards,
+				      result.guard_count, err);
+	free(result.guards);
 	return rc;
 }
 
@@ -147,6 +156,19 @@ static int give_up_power(const struct reaper *reaper, struct err *err)
 	return seccomp_prove(SECCOMP_REAPER, err);
 }
 
+static int close_others(const struct reaper *reaper)
+{
+	const int own[] = { reaper->ctl_fd, reaper->context.pty_fd, reaper->watch.mounts_fd,
+			    reaper->watch.moves_fd };
+	int keep[sizeof(own) / sizeof(own[0])];
+	size_t count = 0;
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (own[i] >= 0)
+			keep[count++] = own[i];
+	return fd_close_except(keep, count);
+}
+
 static int set_up(struct reaper *reaper, int netns_fd, const char **ret_step, struct err *err)
 {
 	title_set("bottle: reaper");
@@ -164,10 +186,36 @@ static int set_up(struct reaper *reaper, int netns_fd, const char **ret_step, st
 		TRY(make_terminal(reaper, err));
 	*ret_step = reaper->role == ROLE_PROXY ? "proxy" : "agent";
 	TRY(fork_child(reaper, err));
-	int keep[] = { reaper->ctl_fd, reaper->context.pty_fd };
-	if (fd_close_except(keep, reaper->context.pty_fd >= 0 ? 2 : 1) < 0)
+	if (close_others(reaper) < 0)
 		return err_sys(err, errno, "close_range");
 	return give_up_power(reaper, err);
+}
+
+/* Ends everything in here at once; then there is time to say why. */
+noreturn static void end_unguarded(const struct reaper *reaper, int rc, const struct err *err)
+{
+	(void)kill(-1, SIGKILL);
+	wire_send_failed(reaper->ctl_fd, WIRE_STEP_GUARD, rc, err);
+	_exit(125);
+}
+
+static void check_guards(const struct reaper *reaper)
+{
+	struct err err;
+	int rc = guard_watch_check(&reaper->watch, &err);
+
+	if (rc < 0)
+		end_unguarded(reaper, rc, &err);
+}
+
+/* The rest of the namespace ends first, and is looked after: what it did in its last moment, and what
+ * the child did before it ended, counts. */
+noreturn static void end_with_child(const struct reaper *reaper, int status)
+{
+	(void)kill(-1, SIGKILL);
+	check_guards(reaper);
+	(void)!wire_send(reaper->ctl_fd, WIRE_EXITED, status, NULL, 0);
+	_exit(0);
 }
 
 static void reap(const struct reaper *reaper)
@@ -178,12 +226,9 @@ static void reap(const struct reaper *reaper)
 	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
 		if (pid != reaper->child)
 			continue;
-		if (WIFSTOPPED(status)) {
-			(void)!wire_send(reaper->ctl_fd, WIRE_STOPPED, WSTOPSIG(status), NULL, 0);
-		} else {
-			(void)!wire_send(reaper->ctl_fd, WIRE_EXITED, status, NULL, 0);
-			_exit(0); /* what else runs in this namespace ends with us */
-		}
+		if (!WIFSTOPPED(status))
+			end_with_child(reaper, status);
+		(void)!wire_send(reaper->ctl_fd, WIRE_STOPPED, WSTOPSIG(status), NULL, 0);
 	}
 }
 
@@ -200,10 +245,14 @@ noreturn static void live(const struct reaper *reaper)
 	signal_fd = signalfd(-1, &chld, SFD_CLOEXEC | SFD_NONBLOCK);
 	for (;;) {
 		struct pollfd fds[] = { { .fd = reaper->ctl_fd, .events = POLLIN },
-					{ .fd = signal_fd, .events = POLLIN } };
+					{ .fd = signal_fd, .events = POLLIN },
+					{ .fd = reaper->watch.mounts_fd, .events = POLLPRI },
+					{ .fd = reaper->watch.moves_fd, .events = POLLIN } };
 
 		reap(reaper); /* first: the child may have ended before the signalfd was there */
-		(void)poll(fds, 2, -1);
+		(void)poll(fds, sizeof(fds) / sizeof(fds[0]), -1);
+		if (fds[2].revents || fds[3].revents)
+			check_guards(reaper);
 		while (read(signal_fd, &info, sizeof(info)) > 0)
 			continue;
 		if (!fds[0].revents)
@@ -221,7 +270,10 @@ noreturn static void reaper_main(struct reaper *reaper, int netns_fd)
 {
 	struct err err = { 0 };
 	const char *step = "start";
-	int rc = set_up(reaper, netns_fd, &step, &err);
+	int rc;
+
+	guard_watch_init(&reaper->watch);
+	rc = set_up(reaper, netns_fd, &step, &err);
 
 	if (rc < 0) {
 		wire_send_failed(reaper->ctl_fd, step, rc, &err);

@@ -44,6 +44,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "runtime/child.h"
 
@@ -421,12 +422,20 @@ static int wait_process(int pidfd, int signal_fd, int timeout_ms)
 }
 
 /* Reaps an output relay and says what was lost. */
-static int finish_output(struct relay_process *process, int signal_fd, struct err *err)
+static int finish_output(struct relay_process *process, int signal_fd, int64_t deadline_ms,
+			 struct err *err)
 {
-	int status, rc = wait_process(process->pidfd, signal_fd, -1);
+	int status, rc = wait_process(process->pidfd, signal_fd, clock_left_ms(deadline_ms));
 
 	if (rc < 0)
 		return rc == -EINTR ? rc : err_sys(err, -rc, "poll");
+	if (rc == 0) {
+		child_kill(&process->pidfd);
+		return err_set(err, ETIMEDOUT,
+			       "%s: its reader had not taken all when the run was to end; the rest "
+			       "is lost",
+			       stream_names[process->stream]);
+	}
 	status = child_reap(process->pidfd);
 	fd_close(&process->pidfd);
 	if (status == 0)
@@ -460,9 +469,10 @@ static int finish_input(struct relay_process *process, struct err *err)
 	return err_set(err, status, "stdin: %s", strerror(status));
 }
 
-int relay_finish(struct relay *relay, int signal_fd, struct err *err)
+/* What was lost is worth more of a sentence than what was not read. */
+int relay_finish(struct relay *relay, int signal_fd, int64_t deadline_ms, struct err *err)
 {
-	int first = 0;
+	int input = 0;
 
 	relay_drop_agent_fds(relay);
 	for (size_t i = 0; i < relay->count; i++) /* stdin's stops, the others do not listen */
@@ -473,14 +483,17 @@ int relay_finish(struct relay *relay, int signal_fd, struct err *err)
 
 		if (process->pidfd < 0)
 			continue;
-		rc = process->stream == 0 ? finish_input(process, first ? NULL : err)
-					  : finish_output(process, signal_fd, first ? NULL : err);
+		if (process->stream == 0) {
+			input = finish_input(process, err);
+			continue;
+		}
+		rc = finish_output(process, signal_fd, deadline_ms, relay->lost ? NULL : err);
 		if (rc == -EINTR)
 			return rc;
-		if (rc < 0 && first == 0)
-			first = rc;
+		if (relay->lost == 0)
+			relay->lost = rc;
 	}
-	return first;
+	return relay->lost ? relay->lost : input;
 }
 
 void relay_clear(struct relay *relay)

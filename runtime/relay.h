@@ -30,6 +30,7 @@
 #define RUNTIME_RELAY_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "runtime/stdio.h"
@@ -45,6 +46,7 @@ struct relay {
 		[3]; /* the agent's ends, for stdio_wire; -1: none (2 also with shared_output) */
 	struct relay_process process[3];
 	size_t count;
+	int lost; /* relay_finish: -errno of the first output that was lost, else 0 */
 };
 
 /* All -1 and empty; needed before relay_clear. */
@@ -63,9 +65,11 @@ void relay_drop_agent_fds(struct relay *relay);
 
 /* After the bottle's last process died: waits until all output is written, sets stdin's offset
  * back, reaps. Returns 0; -EINTR when a signal handler ran or signal_fd (a signalfd, or -1; not
- * read here) became readable first, and the call may be repeated; another -errno with a sentence
- * when output was lost. */
-int relay_finish(struct relay *relay, int signal_fd, struct err *err) MUST_CHECK;
+ * read here) became readable first, and the call may be repeated with the same err; another -errno
+ * with a sentence when output was lost (and in relay->lost), or stdin could not be read. At
+ * deadline_ms (clock.h) output that its reader has not taken is lost. */
+int relay_finish(struct relay *relay, int signal_fd, int64_t deadline_ms,
+		 struct err *err) MUST_CHECK;
 
 /* Kills and reaps what still runs and closes all. */
 void relay_clear(struct relay *relay);

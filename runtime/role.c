@@ -34,12 +34,17 @@ extern char **environ;
 
 enum { WRITABLE_MAX = 128 };
 
-static void reset_signals(void)
+const int launch_ignorable[LAUNCH_IGNORABLE_COUNT] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+
+static void reset_signals(const struct launch *launch, enum role role)
 {
 	sigset_t none;
 
 	for (int sig = 1; sig < NSIG; sig++)
 		signal(sig, SIG_DFL);
+	for (size_t i = 0; role == ROLE_AGENT && i < LAUNCH_IGNORABLE_COUNT; i++)
+		if (launch->ignored[i])
+			signal(launch_ignorable[i], SIG_IGN);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -109,6 +114,8 @@ static int become(const struct launch *launch, enum role role, const struct role
 	int rc;
 
 	TRY(open_writable(&own->writable, writable_fds, WRITABLE_MAX, &writable_count, err));
+	if (role == ROLE_AGENT)
+		TRY(limits_bound_ipc(&plan->limits, context->proc_fd, err));
 	TRY(idmap_enter_role(context->proc_fd, &own->id, err));
 	TRY(role == ROLE_AGENT ? limits_apply_self(&plan->limits, err) : limits_no_core(err));
 	if (chdir(own->workdir) < 0)
@@ -125,13 +132,12 @@ static void fail(int go_fd, const char *step, int rc, const struct err *err)
 	_exit(125);
 }
 
-noreturn static void execute(int go_fd, const struct plan_role *role, char **env)
+noreturn static void execute(int go_fd, const struct plan_role *program, char **env)
 {
 	int code;
 
 	environ = env;
-	reset_signals();
-	execvp(role->argv.items[0], role->argv.items);
+	execvp(program->argv.items[0], program->argv.items);
 	code = errno;
 	(void)!wire_send(go_fd, WIRE_EXEC_FAILED, code, NULL, 0);
 	_exit(code == ENOENT || code == ENOTDIR ? 127 : 126);
@@ -164,6 +170,7 @@ noreturn void role_agent_main(const struct launch *launch, const struct role_con
 	 * the exec itself. */
 	if (fd_close_except(&go_fd, 1) < 0)
 		_exit(125);
+	reset_signals(launch, ROLE_AGENT);
 	execute(go_fd, role, role->env.items);
 }
 
@@ -251,5 +258,6 @@ noreturn void role_proxy_main(const struct launch *launch, const struct role_con
 		rc = receive_tokens(go_fd, token_space, WIRE_EXTRA_MAX, &role.env, &err);
 	if (rc < 0)
 		fail(go_fd, "proxy", rc, &err);
+	reset_signals(launch, ROLE_PROXY);
 	execute(go_fd, &role, role.env.items);
 }

@@ -29,47 +29,15 @@
 #include "runtime/seccomp.h"
 #include "runtime/timing.h"
 #include "runtime/title.h"
+#include "runtime/token_check.h"
 
 enum { START_STEP_TIMEOUT_MS = 30000, PROXY_END_TIMEOUT_MS = 1000 };
 
 /* Tokens first: from here on no child and no core dump can have them. */
-/* A variable that the agent is given, or a word of its command, with a token's value in it: whatever
- * its name, the agent would have the token. */
-static int check_agent_has_none(const struct session *s, struct err *err)
-{
-	const struct plan_role *agent = &s->plan->agent;
-
-	for (size_t i = 0; i < agent->env.len; i++) {
-		const char *item = agent->env.items[i];
-
-		if (secrets_found_in(&s->secrets, item, strlen(item)))
-			return err_set(err, EPERM,
-				       "the agent's variable %.*s would hold the value of a token; "
-				       "take it out of env and pass_env, or unset it",
-				       (int)strcspn(item, "="), item);
-	}
-	for (size_t i = 0; i < agent->argv.len; i++)
-		if (secrets_found_in(&s->secrets, agent->argv.items[i],
-				     strlen(agent->argv.items[i])))
-			return err_set(err, EPERM,
-				       "word %zu of the command holds the value of a token", i + 1);
-	return 0;
-}
-
 static int take_secrets(struct run *run, struct err *err)
 {
-	const struct plan *plan = run->session.plan;
-	cleanup_free struct secret_ref *refs = calloc(plan->token_refs.len + 1, sizeof(*refs));
-
-	if (!refs)
-		return err_sys(err, ENOMEM, "take the tokens");
-	for (size_t i = 0; i < plan->token_refs.len; i++)
-		refs[i] = (struct secret_ref){ plan->token_refs.items[i],
-					       plan_token_where(plan, plan->token_refs.items[i]) };
 	TRY(secrets_no_dump(err));
-	TRY(secrets_init(&run->session.secrets, err));
-	TRY(secrets_take_env(&run->session.secrets, refs, plan->token_refs.len, err));
-	TRY(check_agent_has_none(&run->session, err));
+	TRY(token_check_take(run->session.plan, &run->session.secrets, err));
 	if (run->session.secrets.also_in[0])
 		log_warning("the variable %s held a token's value too and was emptied",
 			    run->session.secrets.also_in);
@@ -109,6 +77,8 @@ static int fork_processes(struct run *run, struct err *err)
 
 	TRY(session_take_signals(s, err));
 	TRY(limits_raise_own(err));
+	if (s->plan->no_stdin)
+		TRY(stdio_leave_input(err));
 	TRY(stdio_inspect(&s->stdio, err));
 	TRY(relay_start(&s->stdio, confine_relay, &s->relay, err));
 	TRY(tty_start(&s->stdio, confine_relay, &s->tty, err));
@@ -256,7 +226,7 @@ static int start_and_wait(struct run *run, struct err *err)
 static int end(struct run *run, struct err *err)
 {
 	struct session *s = &run->session;
-	int rc = 0;
+	int rc;
 
 	s->ending = true;
 	if (s->audit_closed_early && !(s->facts & FACT_PROXY_EXITED))
@@ -267,10 +237,7 @@ static int end(struct run *run, struct err *err)
 				    err);
 	}
 	session_end_processes(s);
-	do {
-		rc = relay_finish(&s->relay, s->signal_fd, err);
-	} while (rc == -EINTR && !session_asked_to_end(s));
-	(void)!tty_finish(&s->tty, s->signal_fd, err);
+	rc = session_finish_output(s, err);
 	timing_mark(&run->timings, TIMING_ENDED);
 	return rc;
 }
@@ -308,7 +275,8 @@ int run_plan(const struct plan *plan, struct timings *timings)
 	print_warnings(&run, &plan->warnings);
 	rc = start_and_wait(&run, &err);
 	if (end(&run, &end_err) < 0 && end_err.text[0])
-		log_warning("%s", end_err.text);
+		(rc == 0 && finish_output_counts(&run.session) ? log_error
+							       : log_warning)("%s", end_err.text);
 	if (plan->timings)
 		timing_print(&run.timings, stderr);
 	if (rc == 0 && run.session.exec_errno[ROLE_AGENT])

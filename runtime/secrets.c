@@ -14,14 +14,17 @@
 #include "runtime/secrets.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-enum { ALIGN = 16, SHORTEST_SEARCHED = 8 };
+#include "base/fd.h"
+#include "runtime/limits.h"
+
+enum { ALIGN = 16, SHORTEST_TOKEN = 4, SHORTEST_SEARCHED = 8 };
 
 struct record {
 	size_t size; /* of the whole record: a multiple of ALIGN */
@@ -171,6 +174,11 @@ static int take_one(struct secrets *secrets, const struct secret_ref *ref, struc
 	if (!value || !*value)
 		return err_set(err, EINVAL, "environment variable %s%s%s%s is %s", ref->name, open,
 			       where, shut, value ? "empty" : "not set");
+	if (strlen(value) < SHORTEST_TOKEN)
+		return err_set(err, EINVAL,
+			       "environment variable %s%s%s%s is shorter than %d characters: no "
+			       "token, and it would stand in any text by chance",
+			       ref->name, open, where, shut, SHORTEST_TOKEN);
 	if (!is_clean(value))
 		return err_set(err, EINVAL,
 			       "environment variable %s%s%s%s holds a line break or control "
@@ -236,11 +244,9 @@ int secrets_take_env(struct secrets *secrets, const struct secret_ref *refs, siz
 
 int secrets_no_dump(struct err *err)
 {
-	const struct rlimit none = { 0, 0 };
-
+	/* First, while /proc/self is still ours; a child has inherited it. */
+	(void)!file_write(AT_FDCWD, "/proc/self/coredump_filter", "0");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_sys(err, errno, "PR_SET_DUMPABLE");
-	if (setrlimit(RLIMIT_CORE, &none) < 0)
-		return err_sys(err, errno, "RLIMIT_CORE");
-	return 0;
+	return limits_no_core(err);
 }

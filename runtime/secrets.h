@@ -35,9 +35,10 @@ int secrets_init(struct secrets *secrets, struct err *err) MUST_CHECK;
 
 /* Moves the values of these variables out of the environment: into the mapping, and the names out
  * of `environ`; every string of the block with such a name is zeroed (also a second one), and every
- * other place in the block where one of the values (of 8 bytes or more) stands. A variable that is unset or empty, or a value with
- * CR, LF or a control character, is an error that names it and leaves the environment wiped all the
- * same. Call before anything changed `environ`. */
+ * other place in the block where one of the values (of 8 bytes or more) stands. A variable that is
+ * unset or empty, or a value that is shorter than 4 bytes or has CR, LF or a control character, is an
+ * error that names it and leaves the environment wiped all the same. Call before anything changed
+ * `environ`. */
 int secrets_take_env(struct secrets *secrets, const struct secret_ref *refs, size_t count,
 		     struct err *err) MUST_CHECK;
 
@@ -53,7 +54,9 @@ bool secrets_found_in(const struct secrets *secrets, const void *bytes, size_t l
 /* Zeroes and unmaps all. */
 void secrets_wipe(struct secrets *secrets);
 
-/* PR_SET_DUMPABLE 0 (no core, no ptrace and no /proc/<pid>/mem for the same uid) and RLIMIT_CORE 0.
+/* PR_SET_DUMPABLE 0 (no core, no ptrace and no /proc/<pid>/mem for the same uid) and limits_no_core();
+ * for what becomes dumpable again by an execve, the proxy, also a filter of core dumps that leaves out
+ * all memory: it is inherited.
  * /proc/self then belongs to root: open what you need of it before. */
 int secrets_no_dump(struct err *err) MUST_CHECK;
 

@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 
 enum { END_TIMEOUT_MS = 5000 };
@@ -26,6 +26,37 @@ void session_fail(struct session *s, int rc, const char *step, const char *text)
 	snprintf(s->failed_err.text, sizeof(s->failed_err.text), "%s", text);
 }
 
+/* How a process of ours ended, for a sentence about it. */
+static void fail_by_end(struct session *s, const char *step, const char *who, int status)
+{
+	char text[160];
+
+	if (WIFSIGNALED(status))
+		snprintf(text, sizeof(text), "%s was killed by signal %d%s", who, WTERMSIG(status),
+			 WTERMSIG(status) == SIGKILL ? " (by another program of this user, or "
+						       "for want of memory)"
+						     : "");
+	else
+		snprintf(text, sizeof(text), "%s ended by itself, with status %d", who,
+			 WEXITSTATUS(status));
+	session_fail(s, -ECHILD, step, text);
+}
+
+/* A reaper's channel closes as well when init dies, of which nothing has been heard at that moment: so
+ * the cause is what init says of its child, or else how init ended. One of them always comes. */
+void session_check_reapers(struct session *s)
+{
+	static const unsigned exited[] = { FACT_PROXY_EXITED, FACT_AGENT_EXITED };
+	static const char *const names[] = { "the proxy's reaper", "the agent's reaper" };
+	unsigned well = 0;
+
+	for (size_t i = 0; i < ROLE_COUNT; i++)
+		well += (s->facts & exited[i]) != 0;
+	for (size_t i = 0; i < ROLE_COUNT; i++)
+		if (s->launch.ctl[i][0] < 0 && !(s->facts & exited[i]) && s->reapers_ended > well)
+			fail_by_end(s, "reaper", names[i], s->reaper_status);
+}
+
 /* --- the loop --------------------------------------------------------------------------------- */
 
 static void on_init_end(struct session *s)
@@ -37,7 +68,7 @@ static void on_init_end(struct session *s)
 	s->init_pid = -1;
 	fd_close(&s->init_pidfd);
 	s->facts |= FACT_INIT_ENDED;
-	session_fail(s, -ECHILD, "init", "the bottle's init ended by itself");
+	fail_by_end(s, "init", "the bottle's init", status);
 }
 
 static void on_gate_end(struct session *s)
@@ -49,7 +80,7 @@ static void on_gate_end(struct session *s)
 	s->gate_pid = -1;
 	fd_close(&s->gate_pidfd);
 	s->facts |= FACT_GATE_ENDED;
-	session_fail(s, -ECHILD, "gate", "the gate ended by itself");
+	fail_by_end(s, "gate", "the gate", status);
 }
 
 static void on_gate_message(struct session *s)
@@ -99,14 +130,6 @@ static void dispatch(struct session *s, int timeout_ms)
 			sources[i].handle(s);
 }
 
-int64_t session_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static void proxy_exit_is_failure(struct session *s)
 {
 	char tail[2048], text[ERR_TEXT_BYTES];
@@ -134,7 +157,7 @@ static int check(struct session *s, struct err *err)
 		return err_set(err, -s->failure, "%s", s->failed_err.text);
 	if (s->signalled)
 		return err_set(err, EINTR, "ended by signal %d", s->signalled);
-	if (s->grace_end_ms && session_now_ms() >= s->grace_end_ms) {
+	if (s->grace_end_ms && clock_now_ms() >= s->grace_end_ms) {
 		s->signalled = s->asked_by;
 		return err_set(err, EINTR, "did not end when asked to by signal %d", s->asked_by);
 	}
@@ -150,7 +173,7 @@ static int sleep_ms(const struct session *s, int64_t deadline)
 		until = s->grace_end_ms;
 	if (until < 0)
 		return -1;
-	return until > session_now_ms() ? (int)(until - session_now_ms()) : 0;
+	return until > clock_now_ms() ? (int)(until - clock_now_ms()) : 0;
 }
 
 int session_wait_once(struct session *s, struct err *err)
@@ -161,13 +184,13 @@ int session_wait_once(struct session *s, struct err *err)
 
 int session_wait(struct session *s, unsigned facts, int timeout_ms, struct err *err)
 {
-	int64_t deadline = timeout_ms < 0 ? -1 : session_now_ms() + timeout_ms;
+	int64_t deadline = timeout_ms < 0 ? -1 : clock_now_ms() + timeout_ms;
 
 	for (;;) {
 		TRY(check(s, err));
 		if ((s->facts & facts) == facts)
 			return 0;
-		if (deadline >= 0 && session_now_ms() >= deadline)
+		if (deadline >= 0 && clock_now_ms() >= deadline)
 			return err_set(err, ETIME, "a step of the start took longer than %d ms",
 				       timeout_ms);
 		dispatch(s, sleep_ms(s, deadline));

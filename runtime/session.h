@@ -76,6 +76,11 @@ struct session {
 	char tail[SESSION_TAIL_BYTES]; /* the last that the proxy printed, as a ring */
 	size_t tail_len;
 
+	bool output_lost; /* of the agent's, for whatever reason */
+	unsigned
+		reapers_ended; /* so many, says init, and how the last one that did not end well did */
+	int reaper_status;
+
 	int failure; /* -errno of the first failure, with its step and sentence */
 	char failed_step[WIRE_STEP_BYTES];
 	struct err failed_err;
@@ -102,9 +107,11 @@ int session_wait_once(struct session *session, struct err *err) MUST_CHECK;
 /* Ends gate and init, and with init every process of the bottle; what they still said is read. */
 void session_end_processes(struct session *session);
 
-/* While output is still being written at the end: reads the signals that came, true when there was
- * one that asks to end. */
-bool session_asked_to_end(struct session *session);
+/* When every process is dead: waits until the agent's output is with its readers. Where a signal asked
+ * for the end they have what is left of the agent's time, and at least a moment; where one asks for it
+ * now, no more. < 0 with a sentence when output was lost (then output_lost is set) or stdin could not be
+ * read. */
+int session_finish_output(struct session *session, struct err *err) MUST_CHECK;
 
 /* The last lines that the proxy printed, escaped, in one line. */
 void session_tail(const struct session *session, char *out, size_t out_size);

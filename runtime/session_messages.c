@@ -38,6 +38,12 @@ static void on_init_message(struct session *s, const struct wire_msg *msg, const
 	case WIRE_PORT_OPEN:
 		s->facts |= FACT_PROXY_READY;
 		break;
+	case WIRE_EXITED: /* a reaper */
+		s->reapers_ended++;
+		if (msg->value)
+			s->reaper_status = msg->value;
+		session_check_reapers(s);
+		break;
 	case WIRE_FAILED:
 		on_failed(s, msg);
 		break;
@@ -129,10 +135,8 @@ static void on_reaper(struct session *s, enum role role)
 
 	if (receive(s, &s->launch.ctl[role][0], &msg, fds, &count))
 		on_reaper_message(s, role, &msg, fds, count);
-	else if (!(s->facts & (role == ROLE_PROXY ? FACT_PROXY_EXITED : FACT_AGENT_EXITED)))
-		session_fail(s, -ECHILD, "reaper",
-			     role == ROLE_PROXY ? "the proxy's reaper was killed (out of memory?)"
-						: "the agent's reaper was killed (out of memory?)");
+	else
+		session_check_reapers(s);
 }
 
 static void on_child(struct session *s, enum role role)

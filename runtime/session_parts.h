@@ -26,7 +26,8 @@ void session_on_stopped(struct session *session, enum role role, int sig);
 /* The children's ends of all channels: closed once they are forked, or no end would ever be seen. */
 void session_close_inner_ends(struct session *session);
 
-int64_t session_now_ms(void);
+/* Raises a failure where a reaper has ended without a word on its program, as soon as init has said how. */
+void session_check_reapers(struct session *session);
 
 void session_close_all(const int *fds, size_t count);
 

@@ -5,6 +5,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "runtime/session_parts.h"
 
 enum { GRACE_MS = 10000 };
@@ -71,7 +72,7 @@ static void pass_on(struct session *s, int sig)
 	if (s->asked_by)
 		s->signalled = sig;
 	else
-		s->grace_end_ms = session_now_ms() + GRACE_MS;
+		s->grace_end_ms = clock_now_ms() + GRACE_MS;
 	s->asked_by = sig;
 }
 
@@ -91,26 +92,31 @@ void session_on_signal(struct session *s)
 		s->signalled = (int)info.ssi_signo;
 }
 
+/* nohup(1), or a shell that starts a job in the background of a script. */
+static bool is_ignored(int sig)
+{
+	struct sigaction action;
+
+	return sigaction(sig, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+/* What the caller ignores stays ignored, here and by the agent, as it would without us (execve(2)). */
 int session_take_signals(struct session *s, struct err *err)
 {
-	static const int handled[] = { SIGINT,	SIGTERM, SIGHUP,  SIGQUIT, SIGUSR1,
-				       SIGUSR2, SIGTSTP, SIGCONT, SIGALRM };
+	static const int handled[] = { SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGALRM };
 	sigset_t set;
 
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)
 		sigaddset(&set, handled[i]);
+	for (size_t i = 0; i < LAUNCH_IGNORABLE_COUNT; i++) {
+		s->launch.ignored[i] = is_ignored(launch_ignorable[i]);
+		if (!s->launch.ignored[i])
+			sigaddset(&set, launch_ignorable[i]);
+	}
 	signal(SIGPIPE, SIG_IGN);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return err_sys(err, errno, "block signals");
 	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
 	return s->signal_fd < 0 ? err_sys(err, errno, "signalfd") : 0;
-}
-
-bool session_asked_to_end(struct session *s)
-{
-	struct signalfd_siginfo info;
-
-	return read(s->signal_fd, &info, sizeof(info)) == sizeof(info) &&
-	       info.ssi_signo != SIGCONT && info.ssi_signo != SIGTSTP;
 }

@@ -141,6 +141,23 @@ int stdio_fill_closed(struct err *err)
 	return 0;
 }
 
+static int make_null(int first, int last, struct err *err)
+{
+	cleanup_fd int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null_fd < 0)
+		return err_sys(err, errno, "/dev/null");
+	for (int fd = first; fd <= last; fd++)
+		if (dup2(null_fd, fd) < 0)
+			return err_sys(err, errno, "dup2 to %d", fd);
+	return 0;
+}
+
+int stdio_leave_input(struct err *err)
+{
+	return make_null(0, 0, err);
+}
+
 int stdio_wire(const struct stdio_plan *plan, const int relay_fds[static 3], int pty_fd,
 	       int null_fd, struct err *err)
 {
@@ -161,12 +178,5 @@ int stdio_wire(const struct stdio_plan *plan, const int relay_fds[static 3], int
 
 int stdio_release(struct err *err)
 {
-	cleanup_fd int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null_fd < 0)
-		return err_sys(err, errno, "/dev/null");
-	for (int fd = 0; fd < 2; fd++)
-		if (dup2(null_fd, fd) < 0)
-			return err_sys(err, errno, "dup2 to %d", fd);
-	return 0;
+	return make_null(0, 1, err);
 }

@@ -46,6 +46,9 @@ struct stdio_plan {
  * the first act of main(). */
 int stdio_fill_closed(struct err *err) MUST_CHECK;
 
+/* Makes 0 /dev/null, as the caller asked: what they have there is then for others to read. */
+int stdio_leave_input(struct err *err) MUST_CHECK;
+
 /* Looks at 0, 1 and 2; changes nothing. */
 int stdio_inspect(struct stdio_plan *ret_plan, struct err *err) MUST_CHECK;
 

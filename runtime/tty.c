@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "runtime/child.h"
 #include "runtime/tty_process.h"
@@ -125,7 +126,7 @@ static int wait_end(struct tty *tty, int signal_fd, int timeout_ms)
 	return pfds[1].revents ? -EINTR : 0;
 }
 
-int tty_finish(struct tty *tty, int signal_fd, struct err *err)
+int tty_finish(struct tty *tty, int signal_fd, int64_t deadline_ms, struct err *err)
 {
 	char byte = (char)TTY_FINISH;
 	int rc;
@@ -134,9 +135,16 @@ int tty_finish(struct tty *tty, int signal_fd, struct err *err)
 		return 0;
 	/* Sent again by a repeated call, which does no harm; one that is gone is reaped below. */
 	(void)!fd_send(tty->control_fd, &byte, 1, NULL, 0);
-	rc = wait_end(tty, signal_fd, -1);
+	rc = wait_end(tty, signal_fd, clock_left_ms(deadline_ms));
 	if (rc < 0)
 		return rc == -EINTR ? rc : err_sys(err, -rc, "terminal: poll");
+	if (rc == 0) {
+		tty_clear(tty);
+		return err_set(
+			err, ETIMEDOUT,
+			"terminal: it had not taken all when the run was to end; the rest is "
+			"lost");
+	}
 	rc = child_reap(tty->pidfd);
 	fd_close(&tty->pidfd);
 	fd_close(&tty->control_fd);

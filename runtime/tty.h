@@ -28,6 +28,8 @@
 #ifndef RUNTIME_TTY_H
 #define RUNTIME_TTY_H
 
+#include <stdint.h>
+
 #include "base/err.h"
 #include "runtime/stdio.h"
 
@@ -57,8 +59,8 @@ int tty_suspend(struct tty *tty, struct err *err) MUST_CHECK;
 int tty_resume(struct tty *tty, struct err *err) MUST_CHECK;
 
 /* After the bottle's last process died: writes out what is left, sets the modes back, reaps.
- * -EINTR as relay_finish. */
-int tty_finish(struct tty *tty, int signal_fd, struct err *err) MUST_CHECK;
+ * -EINTR as relay_finish; -ETIMEDOUT with a sentence at deadline_ms (clock.h), after tty_clear. */
+int tty_finish(struct tty *tty, int signal_fd, int64_t deadline_ms, struct err *err) MUST_CHECK;
 
 /* Asks it to set the modes back and go without writing what is left, waits for at most a second,
  * kills, reaps, closes. */

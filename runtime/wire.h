@@ -36,6 +36,9 @@ enum wire_type {
 
 enum { WIRE_STEP_BYTES = 32, WIRE_EXTRA_MAX = 128 * 1024 };
 
+/* The step of a WIRE_FAILED of the agent's reaper, where a file was guarded no longer. */
+#define WIRE_STEP_GUARD "guard"
+
 struct wire_msg {
 	uint32_t type;
 	int32_t value;

@@ -105,7 +105,7 @@ static void finish(struct relay *relay)
 	double before = children_cpu_s();
 	struct err err;
 
-	if (relay_finish(relay, -1, &err) < 0)
+	if (relay_finish(relay, -1, -1, &err) < 0)
 		die("finish", &err);
 	relay_cpu_s = children_cpu_s() - before;
 	relay_clear(relay);

@@ -191,6 +191,32 @@ for path in sys.argv[1:]:
 	[ ! -e linked ] && [ ! -e moved ] && [ -S away/s ]
 }
 
+@test "NET-6: a FIFO in a folder that is shown read-only is neither written nor read" {
+	mkdir -p "$outside/ro/deep"
+	mkfifo "$outside/ro/fifo" "$outside/ro/deep/fifo" own
+	chmod 666 "$outside/ro/fifo" "$outside/ro/deep/fifo"
+	also <<<"agent: {read_only: [$outside/ro]}"
+	# Opened for both, so that neither side waits for the other.
+	exec 8<>"$outside/ro/fifo" 9<>"$outside/ro/deep/fifo"
+	run attack "$outside/ro" <<-'END'
+		import sys
+		from inside import *
+		for path in (sys.argv[1] + "/fifo", sys.argv[1] + "/deep/fifo", "own"):
+		    for flags in (os.O_WRONLY, os.O_RDWR, os.O_RDONLY):
+		        try:
+		            fd = os.open(path, flags | os.O_NONBLOCK)
+		            print(path, "opened", flags, flags and os.write(fd, b"from inside"))
+		        except OSError as error:
+		            print(path, error.strerror)
+	END
+	got=$(timeout 1 head -c 4 <&8 || true; timeout 1 head -c 4 <&9 || true)
+	exec 8>&- 9>&-
+	exits 0
+	[ -z "$got" ]
+	no_line '/fifo' opened
+	has "own opened" # its own to write
+}
+
 @test "NET-6: a path that is a socket is not shown at all" {
 	/usr/bin/python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$outside/sock"
 	for key in read_only read_write; do

@@ -114,3 +114,133 @@ git_obeys_nothing() {
 		has "$work/$name was made inside the bottle"
 	done
 }
+
+# An agent that tries without end to write every guarded file, and to make anew what is gone; it ends with
+# status 0 when the file `end` is made. Sets launcher; its output goes to ../out.
+start_writing_agent() {
+	cat >writer.py <<-'END'
+		import os
+		names = ".git/config", ".git/hooks/pre-commit", ".envrc", "bottle.yaml", ".vscode/tasks.json"
+		open("up", "w").close()
+		while not os.path.exists("end"):
+		    for name in names:
+		        try:
+		            os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+		            with open(name, "a") as file:
+		                file.write("evil\n")
+		        except OSError:
+		            pass
+	END
+	exec_bottle /usr/bin/python3 writer.py </dev/null >../out 2>&1 3>&- &
+	launcher=$!
+	for _ in $(seq 200); do
+		[ ! -e up ] || return 0
+		sleep 0.05
+	done
+	cat ../out
+	return 1
+}
+
+# The run has ended by itself because of $1, and what the agent wrote in its last moment is named.
+ended_for() {
+	wait "$launcher" && status=0 || status=$?
+	output=$(cat ../out)
+	exits 125
+	has "$work/$1 was replaced, moved or removed on the host during the run"
+	for name in .git/config .git/hooks/pre-commit .envrc bottle.yaml .vscode/tasks.json; do
+		grep -q evil "$name" 2>/dev/null || continue
+		[[ $output == *"$work/$name was replaced or changed"* || $output == *"$work/${name%/*} was replaced or changed"* ]] ||
+			{ echo "the agent wrote $name, and nothing says so: $output"; return 1; }
+	done
+}
+
+@test "FILE-5: git config on the host, which renames over a guarded file, ends the run" {
+	make_repository
+	start_writing_agent
+	git config user.name somebody
+	ended_for .git/config
+	has "$work/.git/config was replaced or changed during the run"
+	has_not "$work/.envrc was"
+}
+
+@test "FILE-5: an editor that saves by a rename ends the run" {
+	make_repository
+	start_writing_agent
+	sed -i s/A=1/A=2/ .envrc
+	ended_for .envrc
+}
+
+@test "FILE-5: a guarded file that is removed on the host ends the run" {
+	make_repository
+	start_writing_agent
+	rm bottle.yaml
+	ended_for bottle.yaml
+}
+
+@test "FILE-5: a guarded folder, or one above it, that is moved away on the host ends the run" {
+	make_repository
+	start_writing_agent
+	mv .git/hooks .git/hooks.old
+	ended_for .git/hooks
+	rm -rf up .git/hooks
+	mv .git/hooks.old .git/hooks
+	start_writing_agent
+	mv .git .git.old
+	ended_for .git
+}
+
+@test "FILE-5: an agent that ends in the moment in which it is not guarded is no good end" {
+	make_repository
+	cat >writer.py <<-'END'
+		import os
+		open("up", "w").close()
+		while True:
+		    try:
+		        with open(".git/config", "a") as file:
+		            file.write("evil\n")
+		        os._exit(0)
+		    except OSError:
+		        pass
+	END
+	for _ in $(seq 10); do
+		rm -f up
+		exec_bottle /usr/bin/python3 writer.py </dev/null >../out 2>&1 3>&- &
+		launcher=$!
+		until [ -e up ]; do sleep 0.02; done
+		git config -f .git/config user.name "n$RANDOM" || true
+		ended_for .git/config
+		sed -i /evil/d .git/config
+	done
+}
+
+@test "FILE-5: a read_only file in the work folder is guarded as long" {
+	make_repository
+	mkdir shown
+	echo kept >shown/file
+	cat >>"$BATS_TEST_TMPDIR/b.yaml" <<<"agent: {read_only: [$work/shown/file]}"
+	start_writing_agent
+	echo new >shown/file.new
+	mv shown/file.new shown/file
+	ended_for shown/file
+}
+
+@test "FILE-5: other edits on the host end nothing, and nothing is named" {
+	make_repository
+	/usr/bin/python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("dev.sock")'
+	start_writing_agent
+	echo x >file && sed -i s/x/y/ file && mv file file2 && rm file2
+	mkdir -p deep/folder && mv deep deeper && rm -r deeper
+	echo 'export A=3' >.envrc # in place
+	echo 'exit 1' >.git/hooks/pre-push && sed -i s/1/0/ .git/hooks/pre-push
+	echo '{"a": 1}' >.vscode/new && mv .vscode/new .vscode/tasks.json
+	git add .envrc && git -c user.name=t -c user.email=t@test commit -q --no-verify -m more
+	git branch other && git checkout -q other && git gc -q && git pack-refs --all
+	rm dev.sock
+	/usr/bin/python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("dev.sock")'
+	touch end
+	wait "$launcher" && status=0 || status=$?
+	output=$(cat ../out)
+	exits 0
+	has_not "during the run"
+	! grep -r evil .git/config .git/hooks .envrc .vscode bottle.yaml
+}

@@ -88,6 +88,19 @@ setup() { escape_setup; }
 	has_not "$token"
 }
 
+@test "SEC-3: a crash of the proxy gives its memory to no file and no handler of the host" {
+	manifest </dev/null
+	start_waiting_bottle
+	proxy=$(processes_of | awk '$2 == "proxy" { print $1; exit }')
+	limits=$(awk '/core file/ { print $5, $6 }' "/proc/$proxy/limits")
+	filter=$(cat "/proc/$proxy/coredump_filter")
+	end_waiting_bottle
+	echo "limits $limits, filter $filter"
+	# A hard limit of 0 that the caller has stays.
+	[ "$limits" = "1 1" ] || [ "$(ulimit -Hc)" = 0 ]
+	[ "$((16#$filter))" -eq 0 ]
+}
+
 @test "SEC-3: no core can be dumped, and /proc shows the launcher's and the helpers' memory to nobody" {
 	manifest </dev/null
 	start_waiting_bottle
@@ -107,7 +120,7 @@ setup() { escape_setup; }
 	run in_bottle sh -c 'ulimit -c; ulimit -Hc'
 	end_waiting_bottle
 	[ "$(id -u)" -eq 0 ] || [[ $core != *READ* ]]
-	[[ $core == *"['0', '0']"* ]]
+	[[ $core == *"['1', '1']"* ]] || [ "$(ulimit -Hc)" = 0 ]
 }
 
 # Files that hold one of the lines in `searched`. Our own recorder of what upstream was sent may.

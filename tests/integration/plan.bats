@@ -57,6 +57,31 @@ refused() {
 	[ "$(json '[w for w in plan["environment"] if "=" in w]' <<<"$output")" = "[]" ]
 }
 
+@test "--dry-run needs no command" {
+	run -0 --separate-stderr "$bottle" run --dry-run -f "$manifest_file"
+	has "command: none"
+	run -0 --separate-stderr "$bottle" run --dry-run --json -f "$manifest_file"
+	[ "$(json 'plan["command"]' <<<"$output")" = "[]" ]
+	run -125 --separate-stderr "$bottle" run -f "$manifest_file"
+	says "no command"
+}
+
+@test "--dry-run shows no token that stands in the command, and refuses it as the run does" {
+	for option in --dry-run -q; do
+		run -125 --separate-stderr "$bottle" run $option -f "$manifest_file" -- curl -H "X: $token"
+		is ""
+		says "word 3 of the command holds the value of a token"
+		says_not "$token"
+	done
+	unset IT_TOKEN
+	run -0 --separate-stderr "$bottle" run --dry-run -f "$manifest_file" -- curl -H "X: $token"
+}
+
+@test "too small a limit of open files is named before anything starts" {
+	ulimit -Sn 100 && ulimit -Hn 100
+	refused "the limit of open files (RLIMIT_NOFILE, \`ulimit -Hn\`) is 100; this run needs at least 1" -f "$manifest_file"
+}
+
 @test "what is not printable in a plan is escaped" {
 	mkdir $'odd\e]0;title\a'
 	run -0 --separate-stderr "$bottle" run --dry-run --workdir $'odd\e]0;title\a' -f "$manifest_file" -- true
@@ -135,4 +160,6 @@ refused() {
 @test "an image that is not there is named, with the command that would import it" {
 	BOTTLE_EGRESS_PROXY_IMAGE=nowhere:1 refused "bottle image import" -f "$manifest_file"
 	says "nowhere:1"
+	BOTTLE_EGRESS_PROXY_IMAGE=mitmproxy XDG_DATA_HOME=$BATS_TEST_TMPDIR/no-images refused "make image" -f "$manifest_file"
+	says "bottle image import ARCHIVE --tag mitmproxy"
 }

@@ -124,6 +124,75 @@ does_not_sleep() { ! sleeps; }
 	is $'y\ny\n141'
 }
 
+@test "output that could not be written makes a run that went well fail" {
+	run --separate-stderr bash -c "'$bottle' run -q -f '$manifest_file' -- sh -c 'echo hi' >/dev/full"
+	exits 125
+	[ "$stderr" = "bottle: stdout: No space left on device; the output after that is lost" ]
+	run --separate-stderr bash -c "'$bottle' run -q -f '$manifest_file' -- sh -c 'echo hi; exit 3' >/dev/full"
+	exits 3
+	says "No space left on device"
+}
+
+@test "a signal that ends the command ends the run also where nobody takes its output" {
+	mkfifo out
+	exec 4<>out # a reader that is there and takes nothing
+	before=$SECONDS
+	# shellcheck disable=SC2016
+	run -124 --separate-stderr bash -c 'timeout -k 30 1 "$@" >out' _ "$bottle" run -q -f "$manifest_file" -- yes
+	exec 4<&-
+	says "stdout: its reader had not taken all when the run was to end; the rest is lost"
+	[ $((SECONDS - before)) -lt 20 ]
+}
+
+@test "a loop that reads its words from a pipe keeps them with -n" {
+	# shellcheck disable=SC2016
+	run bash -c 'seq 3 | while read -r word; do "$@"; echo "$word"; done' _ "$bottle" run -q -n -f "$manifest_file" -- cat
+	is $'1\n2\n3'
+	# Control: without it the first run takes them all.
+	# shellcheck disable=SC2016
+	run bash -c 'seq 3 | while read -r word; do "$@"; echo "$word"; done' _ "$bottle" run -q -f "$manifest_file" -- cat
+	is $'2\n3\n1'
+}
+
+@test "signals that the caller ignores stay ignored, by bottle and by the command" {
+	for sig in HUP INT QUIT TERM; do
+		rm -f ready go
+		env --default-signal --ignore-signal=$sig "$bottle" run -q -f "$manifest_file" -- \
+			sh -c 'touch ready; until [ -e go ]; do sleep 0.05; done; kill -'$sig' $$; echo lived' >out 3>&- &
+		pid=$!
+		wait_for test -e ready
+		kill -$sig $pid
+		touch go
+		wait $pid
+		[ "$(cat out)" = lived ]
+	done
+}
+
+# killed PROGRAM TEXT: a run whose PROGRAM ends by SIGKILL says TEXT
+killed() {
+	rm -f ready
+	"$bottle" run -q -f "$manifest_file" -- sh -c "touch ready; exec sleep $(nap)" 2>err 3>&- &
+	launcher=$!
+	wait_for test -e ready
+	init=$(for child in $(cat /proc/$launcher/task/$launcher/children); do
+		! grep -qa 'bottle: init' "/proc/$child/cmdline" || echo "$child"
+	done)
+	# shellcheck disable=SC2034,SC2046
+	read -r proxy agent < <(echo $(cat "/proc/$init/task/$init/children"))
+	kill -KILL "${!1}"
+	status=0
+	wait $launcher || status=$?
+	exits 125
+	contains stderr "$(cat err)" "$2"
+	[ "$(wc -l <err)" -eq 1 ]
+}
+
+@test "the error names the process that was killed" {
+	killed init "the bottle's init was killed by signal 9"
+	killed agent "the agent's reaper was killed by signal 9"
+	killed proxy "the proxy's reaper was killed by signal 9"
+}
+
 @test "TERM, INT, HUP, QUIT and USR1 reach the command, which answers as it likes" {
 	for sig in TERM INT HUP QUIT USR1; do
 		rm -f ready

@@ -79,7 +79,7 @@ int do_run(struct run *run)
 		run->while_running(&relay);
 	CHECK(waitpid(pid, &status, 0) == pid);
 	run->agent_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-	run->finish_rc = relay_finish(&relay, -1, &run->err);
+	run->finish_rc = relay_finish(&relay, -1, -1, &run->err);
 	relay_clear(&relay);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -115,6 +116,46 @@ static int role_child(void *arg)
 Test(idmap, a_role_gets_its_id_and_no_nested_namespace)
 {
 	assert_child(role_child, NO_USERNS);
+}
+
+static long number_in(const char *path)
+{
+	cleanup_file FILE *file = fopen(path, "re");
+	long value = -1;
+
+	return file && fscanf(file, "%ld", &value) == 1 ? value : -1;
+}
+
+/* A quarter of the host's, of which another process of the same user takes none here. */
+static int inotify_child(void *arg)
+{
+	const struct idmap_role role = { .inside_uid = 1000, .inside_gid = 1000 };
+	const long host = number_in("/proc/sys/fs/inotify/max_user_instances");
+	const long watches = number_in("/proc/sys/fs/inotify/max_user_watches");
+	struct err err = { "" };
+	long count = 0;
+	int rc;
+
+	(void)arg;
+	if (host < 4)
+		return IN_CHILD_SKIP;
+	rc = enter_u1();
+	if (rc)
+		return rc;
+	if (idmap_enter_role(AT_FDCWD, &role, &err) < 0 || caps_drop_all(&err) < 0)
+		return complain("role", &err);
+	while (count <= host && inotify_init1(IN_CLOEXEC) >= 0)
+		count++;
+	CHILD_CHECK(count > 0 && count <= host / 4 && errno == EMFILE);
+	CHILD_CHECK(number_in("/proc/sys/user/max_inotify_instances") == host / 4);
+	CHILD_CHECK(number_in("/proc/sys/user/max_inotify_watches") == watches / 4);
+	CHILD_CHECK(open("/proc/sys/user/max_inotify_instances", O_WRONLY | O_CLOEXEC) < 0);
+	return 0;
+}
+
+Test(idmap, a_role_leaves_inotify_instances_to_the_hosts_programs)
+{
+	assert_child(inotify_child, NO_USERNS);
 }
 
 static int nested_child(void *arg)

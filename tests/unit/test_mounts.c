@@ -187,6 +187,52 @@ Test(mounts, a_missing_source_names_itself)
 	assert_world(&world);
 }
 
+/* How many folders there is room for, up to `most`. */
+static int count_folders(const char *folder, int most)
+{
+	char path[64];
+	int count = 0;
+
+	for (; count < most; count++) {
+		snprintf(path, sizeof(path), "%s/%d", folder, count);
+		if (mkdir(path, 0700) < 0)
+			break;
+	}
+	return count;
+}
+
+static int check_inodes(struct world *world, struct mount_result *result)
+{
+	int small, large;
+
+	(void)world;
+	(void)result;
+	small = count_folders("/small", 5000);
+	CHILD_CHECK(small > 1000 && small <= 1024 && errno == ENOSPC);
+	/* A file in every page. */
+	large = count_folders("/large", 5000);
+	CHILD_CHECK(large > 4000 && large <= 4096 && errno == ENOSPC);
+	return 0;
+}
+
+Test(mounts, folders_without_content_do_not_fill_the_kernels_memory)
+{
+	struct world world = { .check = check_inodes };
+
+	world_make(&world);
+	add(&world, (struct mount_op){ .kind = MOUNT_TMPFS,
+				       .flags = MOUNT_MAKE,
+				       .at = "/small",
+				       .mode = 0755,
+				       .bytes = 65536 });
+	add(&world, (struct mount_op){ .kind = MOUNT_TMPFS,
+				       .flags = MOUNT_MAKE,
+				       .at = "/large",
+				       .mode = 0755,
+				       .bytes = 4096 * 4096 });
+	assert_world(&world);
+}
+
 static int check_texts(struct world *world, struct mount_result *result)
 {
 	(void)world;

@@ -58,6 +58,19 @@ Test(options, lists_keep_their_order)
 	cr_assert_str_eq(options.env.items[1], "B=2");
 }
 
+Test(options, stdin_is_left_by_either_name)
+{
+	cr_assert_eq(parse(ARGV("-n", "cat", "-n")), 0);
+	cr_assert(options.no_stdin);
+	cr_assert_str_eq(options.command[1], "-n");
+	clear();
+	cr_assert_eq(parse(ARGV("--no-stdin", "cat")), 0);
+	cr_assert(options.no_stdin);
+	clear();
+	cr_assert_eq(parse(ARGV("cat", "-n")), 0);
+	cr_assert_not(options.no_stdin);
+}
+
 struct bad {
 	char words[3][32];
 	char sentence[96];

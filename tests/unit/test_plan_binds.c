@@ -325,3 +325,30 @@ Test(plan_binds, a_closed_folder_that_is_shown_read_only_stays_closed)
 	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("ro")), 0);
 	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
 }
+
+/* --- FIFOs --- */
+
+Test(plan_binds, a_fifo_is_masked_where_the_agent_may_only_read)
+{
+	cr_assert_eq(mkdir(below("ro"), 0755), 0);
+	cr_assert_eq(mkdir(below("home/work/ro"), 0755), 0);
+	cr_assert_eq(mkfifo(below("ro/fifo"), 0666), 0);
+	cr_assert_eq(mkfifo(below("home/work/ro/fifo"), 0666), 0);
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("ro")), 0);
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("home/work/ro")), 0);
+	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
+	cr_assert_not_null(op_at(below("ro/fifo"), MOUNT_MASK));
+	cr_assert_not_null(op_at(below("home/work/ro/fifo"), MOUNT_MASK));
+	cr_assert(strlist_has(&plan.masked, below("ro/fifo")));
+}
+
+Test(plan_binds, a_fifo_that_the_agent_may_write_stays_its_own)
+{
+	cr_assert_eq(mkfifo(below("home/work/fifo"), 0666), 0);
+	/* The work folder lies in a folder that is shown read-only. */
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("home")), 0);
+	cr_assert_eq(mkfifo(below("home/fifo"), 0666), 0);
+	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
+	cr_assert_null(op_at(below("home/work/fifo"), MOUNT_MASK));
+	cr_assert_not_null(op_at(below("home/fifo"), MOUNT_MASK));
+}

@@ -420,3 +420,31 @@ Test(plan_guard, a_circle_of_links_ends)
 	cr_assert_eq(symlink("a", below("b")), 0);
 	cr_assert_eq(plan_path_resolve(below("a"), NULL, NULL, real), -ELOOP);
 }
+
+/* --- watched --- */
+
+Test(plan_guard, what_guards_is_watched)
+{
+	make_repository(work(".git"));
+	assert_taken();
+	cr_assert(alias_at(work(".git"))->flags & MOUNT_GUARD);
+	cr_assert(alias_at(work(".git/config"))->flags & MOUNT_GUARD);
+	for (size_t i = 0; i < plan.agent.mounts.len; i++)
+		if (plan.agent.mounts.ops[i].kind == MOUNT_BIND)
+			cr_assert(!(plan.agent.mounts.ops[i].flags & MOUNT_GUARD));
+}
+
+Test(plan_guard, a_guarded_file_that_is_another_at_the_end_is_named)
+{
+	struct strlist changed = { 0 };
+
+	make_repository(work(".git"));
+	assert_taken();
+	cr_assert_eq(plan_guard_find_changed(&plan, true, &changed), 0);
+	cr_assert_eq(changed.len, 0);
+	make_file(work("new"));
+	cr_assert_eq(rename(work("new"), work(".git/config")), 0);
+	cr_assert_eq(plan_guard_find_changed(&plan, false, &changed), 0);
+	cr_assert(changed.len == 1 && strlist_has(&changed, work(".git/config")));
+	strlist_clear(&changed);
+}

@@ -259,7 +259,7 @@ Test(proxy_h2_head, responses)
 Test(proxy_h2_head, response_parts)
 {
 	static const struct list list = {
-		{ { ":status", "206" }, { "content-length", "5" }, { "x", "y" } }
+		.pairs = { { ":status", "206" }, { "content-length", "5" }, { "x", "y" } }
 	};
 	struct response response;
 	struct h2_error error;

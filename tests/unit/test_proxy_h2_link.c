@@ -168,7 +168,6 @@ static void on_bad_body(struct h2_stream *stream, const char *detail)
 {
 	(void)detail;
 	of(stream)->is_bad = true;
-	stream->has_length = false;
 	h2_stream_reset(stream, NGHTTP2_PROTOCOL_ERROR);
 }
 
@@ -377,17 +376,23 @@ static void stop_when_over(struct node *node)
 		loop_stop();
 }
 
+static void stop_when_both_over(struct node *node)
+{
+	(void)node;
+	if (client.is_over && server.is_over)
+		loop_stop();
+}
+
 Test(proxy_h2_link, retiring_lets_streams_end)
 {
 	start();
-	server.after_pump = stop_when_over;
+	client.after_pump = server.after_pump = stop_when_both_over;
 	struct half *half = ask(1000 * 1000, NULL);
 	cr_assert(h2_link_pump(&client.link));
 	cr_assert(h2_link_pump(&server.link));
 	cr_assert_eq(server.link.stream_count, 1);
 	h2_link_retire(&server.link, NGHTTP2_NO_ERROR);
 	run();
-	cr_expect_not(h2_link_pump(&client.link));
 	cr_expect_eq(half->got, 1000 * 1000);
 	cr_expect_eq(half->code, NGHTTP2_NO_ERROR);
 	cr_expect_str_empty(server.problem);

@@ -378,6 +378,70 @@ Test(proxy_io, the_end_waits_for_room)
 	close_tls();
 }
 
+static size_t write_until_full(void)
+{
+	size_t written = 0;
+	ssize_t n;
+
+	while ((n = io_write(&ours, bytes, 64 * 1024)) > 0)
+		written += (size_t)n;
+	cr_assert_eq(n, -EAGAIN);
+	cr_assert_gt(ours.backlog_len, 0, "part of a send was refused");
+	cr_assert_eq(io_flush(&ours), -EAGAIN);
+	return written;
+}
+
+/* Four records were sealed and the socket took some of them: the rest goes out as it has room, before
+ * anything else. */
+Test(proxy_io, what_was_sealed_goes_out_without_a_call)
+{
+	bool is_ended = false;
+	size_t written, seen = 0;
+	int n;
+
+	open_tls(false, TLS1_3_VERSION);
+	cr_assert_eq(io_write(&ours, bytes, 64 * 1024), 64 * 1024,
+		     "all at once while there is room");
+	cr_assert_null(ours.backlog);
+	written = 64 * 1024 + write_until_full();
+	while (ours.backlog) {
+		while ((n = SSL_read(peer, bytes, 16 * 1024)) > 0)
+			seen += (size_t)n;
+		await_edge();
+	}
+	cr_assert_eq(io_flush(&ours), 0);
+	cr_assert(ours.may_write);
+	written += write_until_full();
+	io_end(&ours);
+	cr_assert(ours.is_ending);
+	seen += drain_peer(&is_ended);
+	cr_assert(is_ended, "close_notify came behind it");
+	cr_assert_eq(seen, written);
+	close_tls();
+}
+
+/* Of a peer that fills its records, some come with one read. */
+Test(proxy_io, a_bulk_is_read_at_once)
+{
+	size_t seen = 0;
+	ssize_t n;
+
+	open_tls(true, TLS1_3_VERSION);
+	for (int i = 0; i < 8; i++)
+		cr_assert_eq(SSL_write(peer, bytes, 16 * 1024), 16 * 1024);
+	while (seen < 8 * 16 * 1024) {
+		n = io_read(&ours, bytes, 64 * 1024);
+		cr_assert(n > 0 || n == -EAGAIN);
+		if (n > 0)
+			seen += (size_t)n;
+		else
+			await_edge();
+	}
+	cr_assert(ours.is_bulk);
+	cr_assert_eq(io_read(&ours, bytes, 1), -EAGAIN);
+	close_tls();
+}
+
 Test(proxy_io, closing_sends_no_close_notify_and_spares_the_session)
 {
 	SSL_SESSION *session;

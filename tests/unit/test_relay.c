@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/str.h"
 #include "runtime/relay.h"
@@ -356,7 +357,7 @@ static int finish_can_be_interrupted(void *arg)
 	sigprocmask(SIG_BLOCK, &usr1, NULL);
 	signal_fd = signalfd(-1, &usr1, SFD_CLOEXEC);
 	raise(SIGUSR1);
-	CHECK(relay_finish(&relay, signal_fd, &err) == -EINTR);
+	CHECK(relay_finish(&relay, signal_fd, -1, &err) == -EINTR);
 	CHECK(relay.process[0].pidfd >= 0);
 	relay_clear(&relay);
 	CHECK(relay.count == 0);
@@ -366,6 +367,26 @@ static int finish_can_be_interrupted(void *arg)
 Test(relay, a_stuck_reader_can_be_given_up)
 {
 	cr_assert_eq(in_child(finish_can_be_interrupted, NULL), 0);
+}
+
+static int gives_up_at_the_deadline(void *arg)
+{
+	struct relay relay;
+	struct err err;
+	int fds[2];
+
+	(void)arg;
+	CHECK(start_on_pipe(&relay, NULL, fds) == 0);
+	CHECK(write_pattern(relay.agent_fd[1], 200000) == 0);
+	CHECK(relay_finish(&relay, -1, clock_now_ms() + 50, &err) == -ETIMEDOUT);
+	CHECK(relay.lost == -ETIMEDOUT && strstr(err.text, "stdout: its reader had not taken all"));
+	CHECK(relay.process[0].pidfd < 0);
+	return 0;
+}
+
+Test(relay, a_stuck_reader_is_given_up_at_the_deadline)
+{
+	cr_assert_eq(in_child(gives_up_at_the_deadline, NULL), 0);
 }
 
 /* A launcher that is killed: its relays must be gone, though the agent's pipe is still open. */

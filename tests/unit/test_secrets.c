@@ -163,6 +163,10 @@ static int role_refuse(void)
 		      "set") == 0);
 	CHECK(expect_refusal("EMPTY", NULL, "environment variable EMPTY is empty") == 0);
 	CHECK(expect_refusal(
+		      "TINY", NULL,
+		      "environment variable TINY is shorter than 4 characters: no token, and it "
+		      "would stand in any text by chance") == 0);
+	CHECK(expect_refusal(
 		      "BROKEN", NULL,
 		      "environment variable BROKEN holds a line break or control character: a "
 		      "token cannot") == 0);
@@ -202,13 +206,8 @@ static int exec_role(void *role)
 	char program[] = "test_secrets";
 	char first[64] = "TOKEN_A=", second[64] = "TOKEN_A=", url[64] = "URL=https://user:";
 	char *argv[] = { program, role, NULL };
-	char *envp[] = { first,
-			 "KEPT=kept",
-			 second,
-			 "TOKEN_B=another-token",
-			 url,
-			 "EMPTY=",
-			 "BROKEN=x\r\ninjected: y",
+	char *envp[] = { first, "KEPT=kept", second,	 "TOKEN_B=another-token",
+			 url,	"EMPTY=",    "TINY=abc", "BROKEN=x\r\ninjected: y",
 			 NULL };
 
 	put_token(first + strlen(first));
@@ -287,12 +286,12 @@ static int take_and_find(void *arg)
 
 	(void)arg;
 	setenv("LONG", "a-long-token", 1);
-	setenv("SHORT", "abc", 1);
+	setenv("SHORT", "abcd", 1);
 	CHECK(secrets_init(&secrets, &err) == 0);
 	CHECK(secrets_take_env(&secrets, refs, 2, &err) == 0);
 	CHECK(secrets_found_in(&secrets, "x a-long-token y", 16));
 	CHECK(!secrets_found_in(&secrets, "x a-long-toke", 13));
-	CHECK(!secrets_found_in(&secrets, "abc", 3)); /* too short to tell from chance */
+	CHECK(!secrets_found_in(&secrets, "abcd", 4)); /* too short to tell from chance */
 	return 0;
 }
 
@@ -327,11 +326,28 @@ Test(secrets, too_small_a_memlock_limit_is_said_not_fatal)
 
 /* ---- dumps ---- */
 
+/* What becomes dumpable again by an execve has inherited this. */
+static bool dumps_no_memory(void)
+{
+	struct rlimit core;
+	char text[16] = "";
+	int fd;
+
+	prctl(PR_SET_DUMPABLE, 1);
+	fd = open("/proc/self/coredump_filter", O_RDONLY | O_CLOEXEC);
+	prctl(PR_SET_DUMPABLE, 0);
+	return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strtoul(text, NULL, 16) == 0 &&
+	       getrlimit(RLIMIT_CORE, &core) == 0 && core.rlim_cur <= 1 && core.rlim_max <= 1;
+}
+
 static _Noreturn void be_undumpable(int ready_fd)
 {
 	struct err err;
-	char ok = secrets_no_dump(&err) == 0 && prctl(PR_GET_DUMPABLE) == 0;
+	char ok;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_DUMPABLE, 1); /* as after an execve: the change of ids has taken it */
+	ok = secrets_no_dump(&err) == 0 && prctl(PR_GET_DUMPABLE) == 0 && dumps_no_memory();
 	(void)!write(ready_fd, &ok, 1);
 	for (;;)
 		pause();

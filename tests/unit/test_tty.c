@@ -155,7 +155,7 @@ static void obey(struct bottle *b, char command, int control_fd)
 	case 'w': /* the agent's end, then ours */
 		CHECK(waitpid(b->agent, &status, 0) == b->agent);
 		fd_close(&b->slave_fd);
-		CHECK(tty_finish(&b->tty, -1, &err) == 0);
+		CHECK(tty_finish(&b->tty, -1, -1, &err) == 0);
 		break;
 	case 'f': /* the launcher's group to the foreground, as a shell would */
 		signal(SIGTTOU, SIG_IGN);
@@ -579,6 +579,6 @@ Test(tty, without_a_terminal_nothing_happens)
 	cr_assert_eq(tty_attach(&tty, -1, &err), 0);
 	cr_assert_eq(tty_suspend(&tty, &err), 0);
 	cr_assert_eq(tty_resume(&tty, &err), 0);
-	cr_assert_eq(tty_finish(&tty, -1, &err), 0);
+	cr_assert_eq(tty_finish(&tty, -1, -1, &err), 0);
 	tty_clear(&tty);
 }
