@@ -219,15 +219,15 @@ static void retire_malformed(struct client_h2 *conn)
 	h2_link_retire(&conn->link, NGHTTP2_PROTOCOL_ERROR);
 }
 
-static void settle(struct h2_stream *h2, unsigned todo)
+static void settle(struct h2_stream *h2, unsigned due)
 {
 	struct client_stream *stream = of(h2);
 
-	if (todo & H2_TODO_READY && stream->down.exchange)
+	if (due & H2_DUE_READY && stream->down.exchange)
 		exchange_request_ready(stream->down.exchange);
-	if (todo & H2_TODO_SPACE && stream->down.exchange)
+	if (due & H2_DUE_SPACE && stream->down.exchange)
 		exchange_answer_space(stream->down.exchange);
-	if (!(todo & H2_TODO_CLOSED))
+	if (!(due & H2_DUE_CLOSED))
 		return;
 	if (stream->is_malformed)
 		retire_malformed(owner_of(h2->link));

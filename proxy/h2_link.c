@@ -16,30 +16,30 @@
 
 enum { IN_BYTES = 16 * 1024 /* one TLS record */ };
 
-void h2_stream_note(struct h2_stream *stream, unsigned todo)
+void h2_stream_note(struct h2_stream *stream, unsigned due)
 {
 	struct h2_link *link = stream->link;
 
-	if (!stream->todo) {
-		stream->todo_next = NULL;
-		*link->todo_end = stream;
-		link->todo_end = &stream->todo_next;
+	if (!stream->due) {
+		stream->due_next = NULL;
+		*link->due_end = stream;
+		link->due_end = &stream->due_next;
 	}
-	stream->todo |= todo;
+	stream->due |= due;
 }
 
 /* Settling one stream may note others, also itself again. */
 static void settle(struct h2_link *link)
 {
-	while (link->todo) {
-		struct h2_stream *stream = link->todo;
-		unsigned todo = stream->todo;
+	while (link->due) {
+		struct h2_stream *stream = link->due;
+		unsigned due = stream->due;
 
-		link->todo = stream->todo_next;
-		if (!link->todo)
-			link->todo_end = &link->todo;
-		stream->todo = 0;
-		link->ops->settle(stream, todo);
+		link->due = stream->due_next;
+		if (!link->due)
+			link->due_end = &link->due;
+		stream->due = 0;
+		link->ops->settle(stream, due);
 	}
 }
 
@@ -57,22 +57,22 @@ void h2_stream_add(struct h2_link *link, struct h2_stream *stream, int32_t id)
 
 static void forget_todo(struct h2_link *link, const struct h2_stream *stream)
 {
-	struct h2_stream **at = &link->todo;
+	struct h2_stream **at = &link->due;
 
 	while (*at && *at != stream)
-		at = &(*at)->todo_next;
+		at = &(*at)->due_next;
 	if (!*at)
 		return;
-	*at = stream->todo_next;
+	*at = stream->due_next;
 	if (!*at)
-		link->todo_end = at;
+		link->due_end = at;
 }
 
 void h2_stream_remove(struct h2_stream *stream)
 {
 	struct h2_link *link = stream->link;
 
-	if (stream->todo)
+	if (stream->due)
 		forget_todo(link, stream);
 	if (!stream->is_closed)
 		nghttp2_session_set_stream_user_data(link->session, stream->id, NULL);
@@ -87,7 +87,7 @@ void h2_stream_remove(struct h2_stream *stream)
 int h2_link_open(struct h2_link *link, struct io *io, const struct h2_link_ops *ops, bool is_client)
 {
 	*link = (struct h2_link){ .io = io, .ops = ops, .is_client = is_client };
-	link->todo_end = &link->todo;
+	link->due_end = &link->due;
 	h2_guard_init(&link->guard, !is_client);
 	return h2_session_open(link);
 }

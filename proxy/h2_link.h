@@ -3,7 +3,7 @@
  * One HTTP/2 connection with nghttp2 (RFC 9113), whichever side of the proxy it is on: bytes in and out,
  * windows, streams, and the pipes of their bodies. client_h2.c and upstream_h2.c give it meaning.
  *
- * nghttp2's callbacks never call an exchange to go on with: they note on the stream what happened (`todo`)
+ * nghttp2's callbacks never call an exchange to go on with: they note on the stream what happened (`due`)
  * and h2_link_pump, outside of nghttp2, has the owner settle it. In the other direction the owner submits
  * to nghttp2 and asks for a later pump. So the output of many streams goes out in few writes.
  *
@@ -21,24 +21,27 @@
 enum h2_link_limits {
 	H2_STREAMS_MAX = 100,
 	H2_LINK_WINDOW = 1024 * 1024,
+	H2_DISCARD_MAX = 1024 *
+			 1024, /* of a request whose answer is out; then the stream is reset */
 	H2_QUEUE_MAX =
 		1000, /* frames that wait for a peer that does not read: then nothing is read */
 };
 
 struct h2_link;
 
-enum h2_todo {
-	H2_TODO_READY = 1,  /* the inbound pipe has bytes, or ended */
-	H2_TODO_SPACE = 2,  /* the outbound pipe was drained of some */
-	H2_TODO_CLOSED = 4, /* the stream is no more */
+enum h2_due {
+	H2_DUE_READY = 1,  /* the inbound pipe has bytes, or ended */
+	H2_DUE_SPACE = 2,  /* the outbound pipe was drained of some */
+	H2_DUE_CLOSED = 4, /* the stream is no more */
 };
 
 struct h2_stream { /* embedded, first, in the owner's */
 	struct h2_link *link;
 	int32_t id;
-	unsigned todo;
-	struct h2_stream *todo_next;
+	unsigned due;
+	struct h2_stream *due_next;
 	struct h2_stream *next, **prev; /* all of the link */
+	size_t discarded_bytes;		/* that came after our message was out */
 	size_t held;			/* bytes of the window that are not given back */
 	bool has_length;		/* of the inbound body */
 	uint64_t length_left;
@@ -62,8 +65,8 @@ struct h2_link_ops {
 	struct pipe *(*outbound)(struct h2_stream *stream);
 	/* The inbound message breaks a rule. */
 	void (*on_bad_body)(struct h2_stream *stream, const char *detail);
-	/* Outside of nghttp2: acts on stream->todo; may free it with TODO_CLOSED. */
-	void (*settle)(struct h2_stream *stream, unsigned todo);
+	/* Outside of nghttp2: acts on stream->due; may free it with DUE_CLOSED. */
+	void (*settle)(struct h2_stream *stream, unsigned due);
 	/* The peer broke the protocol; the link ends with GOAWAY. At most once. */
 	void (*on_broken)(struct h2_link *link, const char *detail);
 	/* h2_link_pump is wanted before the loop sleeps. */
@@ -78,7 +81,7 @@ struct h2_link {
 	struct h2_head head;
 	struct h2_stream *streams;
 	size_t stream_count;
-	struct h2_stream *todo, **todo_end;
+	struct h2_stream *due, **due_end;
 	uint8_t *backlog; /* what the socket did not take: backlog[start .. start+len) */
 	size_t backlog_start, backlog_len;
 	uint64_t moved_bytes; /* in and out; tells a stall */
@@ -110,7 +113,7 @@ void h2_stream_expect(struct h2_stream *stream, enum body_kind kind, uint64_t co
 /* A rule is broken: on_bad_body, once. */
 void h2_stream_spoil(struct h2_stream *stream, const char *detail);
 /* Has the owner settle it. */
-void h2_stream_note(struct h2_stream *stream, unsigned todo);
+void h2_stream_note(struct h2_stream *stream, unsigned due);
 
 /* A body that comes from ops->outbound. */
 nghttp2_data_provider h2_stream_provider(struct h2_stream *stream);

@@ -73,7 +73,7 @@ static void end_inbound(struct h2_stream *stream)
 		return;
 	if (pipe)
 		pipe->ended = true;
-	h2_stream_note(stream, H2_TODO_READY);
+	h2_stream_note(stream, H2_DUE_READY);
 }
 
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
@@ -113,6 +113,16 @@ static bool put(struct pipe *pipe, const uint8_t *bytes, size_t len)
 	return pipe != NULL;
 }
 
+/* What a client still sends behind an answer that did not need it is thrown away for a while before the
+ * stream is reset (RFC 9113, 8.1): one that gets the reset along with the answer may lose the answer,
+ * as curl 7.88 does in the middle of an upload. */
+static void discard(struct h2_stream *stream, size_t len)
+{
+	stream->discarded_bytes += len;
+	if (stream->discarded_bytes > H2_DISCARD_MAX && !stream->is_reset)
+		h2_stream_reset(stream, NGHTTP2_NO_ERROR);
+}
+
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes,
 		   size_t len, void *ctx)
 {
@@ -129,13 +139,15 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	pipe = stream && !stream->is_bad ? link->ops->inbound(stream) : NULL;
 	if (!pipe) {
 		nghttp2_session_consume_stream(session, id, len);
+		if (stream && stream->we_ended && !link->is_client)
+			discard(stream, len);
 		return 0;
 	}
 	stream->length_left -= stream->has_length ? len : 0;
 	stream->held += len;
 	if (!put(pipe, bytes, len))
 		h2_stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
-	h2_stream_note(stream, H2_TODO_READY);
+	h2_stream_note(stream, H2_DUE_READY);
 	return 0;
 }
 
@@ -148,7 +160,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error_
 		return 0;
 	stream->is_closed = true;
 	stream->close_code = error_code;
-	h2_stream_note(stream, H2_TODO_CLOSED);
+	h2_stream_note(stream, H2_DUE_CLOSED);
 	return 0;
 }
 
@@ -164,19 +176,10 @@ static void count_reset(struct h2_link *link, const nghttp2_frame *frame)
 		h2_link_give_up(link, NGHTTP2_ENHANCE_YOUR_CALM, problem);
 }
 
-/* Our message is out. An answer that did not need the whole request ends the stream (RFC 9113, 8.1). */
-static void note_end(const struct h2_link *link, struct h2_stream *stream)
-{
-	if (!stream)
-		return;
-	stream->we_ended = true;
-	if (!link->is_client && !stream->peer_ended)
-		h2_stream_reset(stream, NGHTTP2_NO_ERROR);
-}
-
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
 {
 	struct h2_link *link = ctx;
+	struct h2_stream *stream;
 
 	if (frame->hd.type == NGHTTP2_RST_STREAM) {
 		count_reset(link, frame);
@@ -188,7 +191,9 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 		}
 	} else if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
 		   (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA)) {
-		note_end(link, find(session, frame->hd.stream_id));
+		stream = find(session, frame->hd.stream_id);
+		if (stream)
+			stream->we_ended = true;
 	}
 	return 0;
 }
@@ -260,7 +265,7 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 		pipe_consume(pipe, len);
 		out_len += len;
 	}
-	h2_stream_note(stream, H2_TODO_SPACE);
+	h2_stream_note(stream, H2_DUE_SPACE);
 	return 0;
 }
 

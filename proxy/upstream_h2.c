@@ -276,17 +276,17 @@ static void lose(struct upstream_stream *stream, bool may_retry, const char *det
 		exchange_upstream_failed(exchange, 502, "upstream_closed", detail);
 }
 
-static void settle(struct h2_stream *h2, unsigned todo)
+static void settle(struct h2_stream *h2, unsigned due)
 {
 	struct upstream_stream *stream = of(h2);
 
-	if (todo & H2_TODO_SPACE && stream->up.exchange)
+	if (due & H2_DUE_SPACE && stream->up.exchange)
 		exchange_request_space(stream->up.exchange);
-	if (todo & H2_TODO_READY && stream->up.exchange)
+	if (due & H2_DUE_READY && stream->up.exchange)
 		exchange_answer_ready(stream->up.exchange);
 	if (h2->peer_ended && stream->up.exchange)
 		complete(stream);
-	if (!(todo & H2_TODO_CLOSED))
+	if (!(due & H2_DUE_CLOSED))
 		return;
 	lose(stream, h2->close_code == NGHTTP2_REFUSED_STREAM, "the server reset the stream");
 	free_stream(stream);

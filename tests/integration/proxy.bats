@@ -4,6 +4,8 @@
 # The proxy and the gate under load and when they die, in a whole bottle: what passes is not kept in
 # memory, nothing waits for the end of what streams, and a bottle without its proxy ends. (Reload and
 # the rest of the proxy's life: tests/mitmproxy; the gate's: tests/unit.)
+#
+# For each proxy
 # Takes: 300
 
 load lib.bash

@@ -171,7 +171,7 @@ static void on_bad_body(struct h2_stream *stream, const char *detail)
 	h2_stream_reset(stream, NGHTTP2_PROTOCOL_ERROR);
 }
 
-static void settle(struct h2_stream *stream, unsigned todo)
+static void settle(struct h2_stream *stream, unsigned due)
 {
 	struct half *half = of(stream);
 
@@ -185,7 +185,7 @@ static void settle(struct h2_stream *stream, unsigned todo)
 		if (half->wanted)
 			produce(half);
 	}
-	if (!(todo & H2_TODO_CLOSED))
+	if (!(due & H2_DUE_CLOSED))
 		return;
 	half->is_closed = true;
 	half->code = stream->close_code;
