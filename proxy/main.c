@@ -33,14 +33,27 @@ static struct settings settings;
 static struct tokens tokens;
 static int exit_status;
 
+/* 1, not 0: where core_pattern names a program, 1 alone keeps the kernel from piping a core to it
+ * (core(5)). A hard limit of 0 from outside stays. */
+static int forbid_cores(void)
+{
+	struct rlimit core;
+
+	if (getrlimit(RLIMIT_CORE, &core) < 0)
+		return -1;
+	if (core.rlim_max > 1)
+		core.rlim_max = 1;
+	core.rlim_cur = core.rlim_max;
+	return setrlimit(RLIMIT_CORE, &core);
+}
+
 /* No other process of this uid reads our memory or environment, no core is written; as many
- * connections as we may have. */
+ * connections as we may have. The signer inherits it. */
 static int close_memory(struct err *err)
 {
-	static const struct rlimit none = { 0, 0 };
 	struct rlimit files;
 
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || forbid_cores() < 0)
 		return err_sys(err, errno, "core dumps cannot be turned off");
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
 		files.rlim_cur = files.rlim_max;

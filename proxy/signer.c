@@ -22,7 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -63,14 +62,12 @@ static _Noreturn void fail(int fd, struct signer_answer *answer, const struct er
 static void become_signer(int fd, pid_t worker)
 {
 	static const int group_signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
-	static const struct rlimit none = { 0, 0 };
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != worker)
 		_exit(0);
 	prctl(PR_SET_DUMPABLE, 0);
 	prctl(PR_SET_NAME, "signer");
-	setrlimit(RLIMIT_CORE, &none);
 	for (size_t i = 0; i < sizeof(group_signals) / sizeof(group_signals[0]); i++)
 		signal(group_signals[i], SIG_IGN);
 	if (fd > 0)

@@ -30,8 +30,8 @@
  * The defaults. Without any a plain program fills the host's memory: what lies in a tmpfs is nobody's,
  * and killing processes does not free it. The agent has six that it can fill; a tenth of the memory
  * for each, and a quarter of that again for the inodes of each (mounts.c), leaves the host a quarter.
- * Their sum with the processes' own memory is held only by a memory cgroup. A default for processes is always an rlimit's: a cgroup costs some milliseconds of
- * each start.
+ * Their sum with the processes' own memory is held only by a memory cgroup. A default for processes is
+ * always an rlimit's: a cgroup costs some milliseconds of each start.
  */
 #include "runtime/limits.h"
 
