@@ -3,6 +3,8 @@
 #
 # The way out that there is: the proxy's port, what the gate dials for the proxy, and what may follow
 # a CONNECT.
+#
+# For each proxy
 
 load lib.bash
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What stands in the audit log and on the caller's terminal of what the program inside sent.
+#
+# For each proxy
 
 load lib.bash
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Requests that are on no route, however they are spelled; names that do not agree; credentials; git.
+#
+# For each proxy
 # Takes: 240
 
 load lib.bash

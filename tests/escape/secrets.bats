@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Where the token and the CA's key are not: inside, in our own helpers, on a disk.
+#
+# For each proxy
 
 load lib.bash
 

@@ -3,6 +3,8 @@
 #
 # What is let through, what is refused, and what becomes of credentials: curl in a bottle, nginx on
 # the host, whose log says what arrived.
+#
+# For each proxy
 
 load lib.bash
 
