@@ -18,11 +18,13 @@
  * host's rename and that end the agent has some hundred microseconds, on a busy machine more; so what was
  * guarded is compared at the end of the run (guard_mark.h).
  *
- * A mask is not watched for being moved: the file under it cannot be reached any more. One that was moved is found when the mounts are next looked at, at the agent's end at the latest.
+ * A mask is not watched for being moved: the file under it cannot be reached any more. One that was
+ * moved is found when the mounts are next looked at, at the agent's end at the latest.
  */
 #ifndef RUNTIME_GUARD_WATCH_H
 #define RUNTIME_GUARD_WATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,7 +34,7 @@ struct guard_place {
 	uint64_t id;
 	const char *name; /* as the plan says it, for messages; borrowed */
 	char *place;	  /* where the kernel listed it at the start */
-	int seen;
+	bool seen;	  /* while the list is gone through */
 };
 
 struct guard_watch {
