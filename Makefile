@@ -208,11 +208,11 @@ format: ## clang-format in place
 image-archive: build/.deps-image
 	@rootfs/build-image.sh
 
-image: all image-archive ## make the proxy's image and import it for the calling user
+image: all image-archive ## make the mitmproxy image and import it for the calling user
 	@packaging/import-image.sh build/bin/bottle build/image/egress-proxy-mitmproxy.oci.tar
 
-demo: build/.deps-build build/.deps-image build/.deps-demo ## show the main job
-	$(SUBMAKE) image
+demo: build/.deps-build build/.deps-demo ## show the main job
+	$(SUBMAKE) all
 	@tests/demo/demo.sh build/bin/bottle
 
 deps: build/.deps-build build/.deps-image build/.deps-demo build/.deps-check ## install all of it now

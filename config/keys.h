@@ -69,7 +69,7 @@ KEY(manifest, upstream.auth.token_ref, "egress.upstream_proxy.auth.token_ref", t
     "Variable of bottle's own environment that holds the upstream proxy's token.") \
 KEY(manifest, extra_ca, "egress.extra_ca", paths, 0, 64, "", \
     "PEM files with CAs that are trusted beside the host's when the proxy verifies a server.") \
-KEY(manifest, proxy_image, "proxy.image", image, 0, 0, "mitmproxy", \
+KEY(manifest, proxy_image, "proxy.image", image, 0, 0, "native", \
     "Image of the egress proxy: native is the one that came with bottle, any other name or digest one " \
     "that was imported. BOTTLE_EGRESS_PROXY_IMAGE takes its place.") \
 KEY(manifest, proxy_port, "proxy.port", port, 1024, 65535, "9099", \

@@ -14,8 +14,9 @@
 #include "runtime/native_image.h"
 #include "runtime/plan.h"
 
-/* The proxy of a manifest that names none. */
-#define DEFAULT_IMAGE "mitmproxy"
+/* The proxy of a manifest that names none, and the one that bottle's source makes besides. */
+#define DEFAULT_IMAGE "native"
+#define BUILT_IMAGE   "mitmproxy"
 
 #define CONTRACT_HOME	     "/home/mitmproxy"
 #define CONTRACT_ROUTES	     "/etc/egress-proxy/routes.yaml"
@@ -294,7 +295,7 @@ static int find_image(struct plan *plan, const struct plan_dirs *dirs, struct er
 	if (native_image_is_name(name))
 		return native_image_find(dirs->data, &plan->image, err);
 	rc = image_find(dirs->data, name, &plan->image, err);
-	if (rc != -ENOENT || strcmp(name, DEFAULT_IMAGE) != 0)
+	if (rc != -ENOENT || strcmp(name, BUILT_IMAGE) != 0)
 		return rc;
 	return err_set(
 		err, ENOENT,

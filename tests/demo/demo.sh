@@ -8,12 +8,11 @@
 # The server is Debian's nginx (behind it git's own git-http-backend) with a certificate authority of
 # its own, on a free loopback port; /v1 answers with the Authorization header that it got. Started as
 # root, everything after the set-up runs as the user `bottle-test` (tests/lib/testuser.sh). Leaves
-# nothing but the imported image.
+# nothing but the proxy's image, which the first run imports.
 set -euo pipefail
 
 bottle=$(realpath "$1")
 here=$(cd "$(dirname "$0")/../.." && pwd)
-archive=$here/build/image/egress-proxy-mitmproxy.oci.tar
 top=$(mktemp -d /var/tmp/bottle-demo.XXXXXX)
 
 bold() { if [ -t 1 ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
@@ -23,12 +22,10 @@ step_down() {
 	local user=bottle-test
 	trap 'rm -rf "$top"' EXIT
 	"$here/tests/lib/testuser.sh" add $user
-	mkdir -p "$top/build/image" "$top/tests/demo" "$top/packaging"
+	mkdir -p "$top/build" "$top/tests/demo"
 	cp -L "$bottle" "$top/build/bottle"
+	cp "$(dirname "$bottle")/native.oci.tar" "$top/build/"
 	cp "$here/tests/demo/demo.sh" "$top/tests/demo/"
-	cp "$here/packaging/import-image.sh" "$top/packaging/"
-	ln "$archive" "$top/build/image/" 2>/dev/null || cp "$archive" "$top/build/image/"
-	cp "$archive.inputs" "$top/build/image/"
 	chmod -R a+rX "$top"
 	setpriv --reuid=$user --regid=$user --init-groups env -i PATH="$PATH" HOME=/var/lib/$user \
 		LANG=C.UTF-8 TERM="${TERM:-dumb}" USER=$user \
@@ -137,7 +134,6 @@ bottles_left() { pgrep -c -r R,S,D,T -U "$(id -u)" '^bottle($|:)' || true; }
 # shellcheck disable=SC2016
 main() {
 	trap stop_all EXIT
-	sh "$here/packaging/import-image.sh" "$bottle" "$archive"
 	make_certificates
 	mkdir "$top/work" "$top/run" "$top/state"
 	chmod 700 "$top/run"
