@@ -180,6 +180,14 @@ static void must_be_whole_or_absent(const struct shop *shop, int *whole)
 	(*whole)++;
 }
 
+/* Asked by name: a killed import may leave a half-written tag under a name of its own. */
+static bool is_found(const struct shop *shop, const char *tag)
+{
+	cleanup_with(image_clear) struct image image = { 0 };
+
+	return image_find(shop->dir, tag, &image, NULL) == 0;
+}
+
 Test(rootfs_image, killed_at_any_moment_leaves_all_or_nothing, .timeout = 120)
 {
 	struct timespec begin, end;
@@ -199,7 +207,7 @@ Test(rootfs_image, killed_at_any_moment_leaves_all_or_nothing, .timeout = 120)
 		struct timespec delay = { 0 };
 		pid_t pid;
 
-		if (count_entries(&shop, "tags"))
+		if (is_found(&shop, "k"))
 			cr_assert_eq(image_remove(shop.dir, "k", &err), 0, "%s", err.text);
 		delay.tv_nsec = whole_ns / KILL_ROUNDS * i % 1000000000;
 		pid = start_import(&shop, "k");
@@ -212,5 +220,6 @@ Test(rootfs_image, killed_at_any_moment_leaves_all_or_nothing, .timeout = 120)
 	must_import(&shop, "k", "k:latest");
 	must_be_whole_or_absent(&shop, &whole);
 	cr_assert_eq(count_entries(&shop, "images"), 2, "the next import did not sweep");
+	cr_assert_eq(count_entries(&shop, "tags"), 1, "a half-written tag stayed");
 	world_end(&shop.world);
 }
