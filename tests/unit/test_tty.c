@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "runtime/caps.h"
 #include "runtime/seccomp.h"
@@ -153,9 +154,11 @@ static void obey(struct bottle *b, char command, int control_fd)
 		CHECK(tty_resume(&b->tty, &err) == 0);
 		break;
 	case 'w': /* the agent's end, then ours */
+	case 'd': /* ... before a deadline that is too short */
 		CHECK(waitpid(b->agent, &status, 0) == b->agent);
 		fd_close(&b->slave_fd);
-		CHECK(tty_finish(&b->tty, -1, -1, &err) == 0);
+		CHECK(tty_finish(&b->tty, -1, command == 'd' ? clock_now_ms() + QUIET_MS : -1,
+				 &err) == (command == 'd' ? -ETIMEDOUT : 0));
 		break;
 	case 'f': /* the launcher's group to the foreground, as a shell would */
 		signal(SIGTTOU, SIG_IGN);
@@ -471,6 +474,18 @@ Test(tty, all_output_is_shown_before_the_end)
 		snprintf(line, sizeof(line), "%07d\r\n", i);
 		cr_assert_arr_eq(at, line, 9, "line %d", i);
 	}
+	cr_assert_eq(end(), 0);
+}
+
+Test(tty, a_terminal_that_takes_nothing_is_left_at_the_deadline)
+{
+	start(&(struct scene){ .agent = agent_cat });
+	cr_assert(expect("ready\r\n"));
+	cr_assert_eq(tcflow(screen.slave_fd, TCOOFF), 0); /* ^S */
+	type("unseen\r\004");
+	cr_assert_eq(tell('d'), 0);
+	cr_assert_eq(tcflow(screen.slave_fd, TCOON), 0);
+	cr_assert(modes_are_back());
 	cr_assert_eq(end(), 0);
 }
 
