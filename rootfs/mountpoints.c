@@ -2,7 +2,7 @@
  * Mount points of the proxy's root; see mountpoints.h. Runs in: launcher (`bottle image import`).
  *
  * A run binds the tree read-only and can make nothing in it, so what it mounts over is made once,
- * here (docs/decisions/0003-image-mount-points.md). Docker does the same at each start. */
+ * here (docs/decisions/image-mount-points.md). Docker does the same at each start. */
 #include "rootfs/mountpoints.h"
 
 #include <errno.h>
