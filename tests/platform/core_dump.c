@@ -20,6 +20,7 @@ static int crash(rlim_t limit)
 	if (pid == 0) {
 		if (setrlimit(RLIMIT_CORE, &both) < 0 || prctl(PR_SET_DUMPABLE, 1) < 0)
 			_exit(1);
+		signal(SIGSEGV, SIG_DFL); /* a sanitizer would end it by another */
 		raise(SIGSEGV);
 		_exit(2);
 	}

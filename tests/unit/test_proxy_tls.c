@@ -335,3 +335,30 @@ Test(proxy_tls, so_is_one_with_tls_1_2)
 {
 	check_distrust(TLS1_2_VERSION);
 }
+
+/* ---- ALPN ---- */
+
+static void check_alpn(const char *offered, const char *chosen)
+{
+	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+	const unsigned char *name = NULL;
+	unsigned len = 0;
+
+	SSL_CTX_set_alpn_protos(context, (const unsigned char *)offered, (unsigned)strlen(offered));
+	shake_hands(raw_client(context, HOST, NULL), accept_for(HOST));
+	cr_assert_eq(client.rc, 0);
+	SSL_get0_alpn_selected(client.io.ssl, &name, &len);
+	cr_assert_eq(len, strlen(chosen), "%.*s", (int)len, name);
+	cr_assert(!len || !memcmp(name, chosen, len));
+	close_both();
+	SSL_CTX_free(context);
+}
+
+Test(proxy_tls, http2_is_chosen_where_it_is_offered)
+{
+	start_world();
+	check_alpn("\2h2\10http/1.1", "h2");
+	check_alpn("\10http/1.1\2h2", "h2");
+	check_alpn("\10http/1.1", "http/1.1");
+	check_alpn("\10http/1.0", "");
+}
