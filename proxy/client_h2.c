@@ -227,10 +227,10 @@ static void settle(struct h2_stream *h2, unsigned due)
 		exchange_request_ready(stream->down.exchange);
 	if (due & H2_DUE_SPACE && stream->down.exchange)
 		exchange_answer_space(stream->down.exchange);
+	if (stream->is_malformed && (h2->we_ended || due & H2_DUE_CLOSED))
+		retire_malformed(owner_of(h2->link));
 	if (!(due & H2_DUE_CLOSED))
 		return;
-	if (stream->is_malformed)
-		retire_malformed(owner_of(h2->link));
 	/* With the whole answer out the exchange is about to let go by itself: see `done`. */
 	if (stream->down.exchange && !h2->we_ended)
 		exchange_client_gone(stream->down.exchange);

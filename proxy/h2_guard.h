@@ -10,6 +10,9 @@
  *   PING, SETTINGS,  frames that cost work and move nothing (CVE-2019-9512, -9515, -9513, -9518)
  *   PRIORITY, unknown types, empty DATA
  *
+ * And what RFC 9113 makes an error and nghttp2 lets be: HEADERS and DATA of a stream that the client itself
+ * had ended or passed over (5.1, 5.1.1), and PRIORITY of no stream (6.3).
+ *
  * Pure.
  */
 #ifndef PROXY_H2_GUARD_H
@@ -28,6 +31,7 @@ enum h2_guard_limits {
 	H2_PERIOD_MS = 30 * 1000,
 	H2_RESETS_MAX = 1000, /* in a period */
 	H2_IDLE_FRAMES_MAX = 10000,
+	H2_OPEN_KEPT = 128, /* streams that a client may still send on; it was told of 100 */
 };
 
 struct h2_guard {
@@ -38,13 +42,19 @@ struct h2_guard {
 	uint32_t block_frames, block_bytes;
 	uint32_t resets, idle_frames; /* in this period */
 	uint64_t period_ms;	      /* when it began */
+	uint32_t error_code;	      /* of HTTP/2, once a limit is passed */
+	/* The streams of a client, as it must see them: what this side reset or refused stays open here
+	 * until the client ends it. The oldest is forgotten where they become too many. */
+	bool is_from_client;
+	uint32_t last_id, begun_count;
+	uint32_t open_ids[H2_OPEN_KEPT], open_count, forgotten_id;
 };
 
 /* `has_preface`: the peer is a client, whose first 24 bytes are no frame. */
 void h2_guard_init(struct h2_guard *guard, bool has_preface);
 
 /* Looks at the next bytes of the connection. 0, or -EPROTO once a limit is passed: *ret_problem is a
- * static sentence, and the bytes must go no further. */
+ * static sentence, error_code is set, and the bytes must go no further. */
 int h2_guard_look(struct h2_guard *guard, const uint8_t *bytes, size_t len, uint64_t now_ms,
 		  const char **ret_problem) MUST_CHECK;
 

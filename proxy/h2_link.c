@@ -133,7 +133,7 @@ static int feed(struct h2_link *link, const uint8_t *bytes, size_t len)
 	ssize_t used;
 
 	if (h2_guard_look(&link->guard, bytes, len, loop_now_ms(), &problem) < 0) {
-		h2_link_give_up(link, NGHTTP2_ENHANCE_YOUR_CALM, problem);
+		h2_link_give_up(link, link->guard.error_code, problem);
 		return 0;
 	}
 	used = nghttp2_session_mem_recv(link->session, bytes, len);

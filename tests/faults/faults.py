@@ -32,6 +32,8 @@ DATA = {
         {"host": "plain.test", "ports": [80], "path_allowlist": ["/ok"]},
         {"host": "tls.test", "ports": [443], "path_allowlist": ["/ok"], "auth_scheme": "Bearer",
          "auth_header": "authorization", "token_env": "EGRESS_PROXY_TOKEN_0"},
+        {"host": "h2.test", "ports": [9443], "auth_scheme": "Bearer", "auth_header": "authorization",
+         "token_env": "EGRESS_PROXY_TOKEN_0"},
         {"host": "*.bad.test", "ports": [443, 8443], "auth_scheme": "Bearer",
          "auth_header": "authorization", "token_env": "EGRESS_PROXY_TOKEN_0"},
     ],
@@ -122,7 +124,7 @@ class FaultTest(unittest.TestCase):
             raise AssertionError(f"the proxy ended with {alive} and said {said!r}")
 
     def setUp(self):
-        PLAIN.serve, TLS.serve = PLAIN.answer_ok, TLS.answer_ok
+        PLAIN.serve, TLS.serve, H2.serve = PLAIN.answer_ok, TLS.answer_ok, read_to_end
         PLAIN.heads.clear()
         TLS.heads.clear()
         self.lines()
@@ -130,13 +132,13 @@ class FaultTest(unittest.TestCase):
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.proxy.port), timeout=PATIENCE)
 
-    def tunnel(self, host, port=443):
+    def tunnel(self, host, port=443, context=None):
         """→ TLS through the proxy"""
+        context = context or ssl.create_default_context(cafile=self.proxy.ca_file)
         sock = self.connect()
         try:
             sock.sendall(f"CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
             self.assertIn(b" 200 ", read_head(sock))
-            context = ssl.create_default_context(cafile=self.proxy.ca_file)
             return context.wrap_socket(sock, server_hostname=host)
         except BaseException:
             sock.close()
@@ -232,21 +234,23 @@ def folder():
 
 
 def set_up_world():
-    """For setUpModule: names, certificates, the two servers."""
-    global _holder, PLAIN, TLS
+    """For setUpModule: names, certificates, the servers: in the clear, TLS, and TLS with HTTP/2."""
+    global _holder, PLAIN, TLS, H2
     _holder = tempfile.TemporaryDirectory()
-    world.NAMES[:] = ["plain.test", "tls.test", *(f"{name}.bad.test" for name in BAD_NAMES)]
+    world.NAMES[:] = ["plain.test", "tls.test", "h2.test", *(f"{name}.bad.test" for name in BAD_NAMES)]
     world.name_hosts(folder())
     world.make_ca(folder(), "outside-ca")
-    cert = world.make_leaf(folder(), "outside", "outside-ca", ["tls.test"])
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert)
-    PLAIN, TLS = Server(80), Server(443, context)
+    cert = world.make_leaf(folder(), "outside", "outside-ca", ["tls.test", "h2.test"])
+    contexts = [ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in range(2)]
+    for context in contexts:
+        context.load_cert_chain(cert)
+    contexts[1].set_alpn_protocols(["h2"])
+    PLAIN, TLS, H2 = Server(80), Server(443, contexts[0]), Server(9443, contexts[1])
 
 
 def tear_down_world():
     _holder.cleanup()
 
 
-_holder = PLAIN = TLS = None
+_holder = PLAIN = TLS = H2 = None
 BAD_NAMES = []

@@ -83,11 +83,13 @@ def collect(world, quick):
     if quick:
         return jobs
     jobs += [_python(path) for path in sorted(glob.glob("tests/mitmproxy/test_*.py"))]
+    jobs += [_python(path) for path in sorted(glob.glob("tests/http2/test_*.py"))]
     jobs += [_faults(path) for path in sorted(glob.glob("tests/faults/test_*.py"))]
     native = os.path.join("build", os.path.basename(world.build), "bin/egress-proxy")
     for name, start in (("mitmproxy", ["--start-mitmproxy"]), ("native", ["--start-native", native])):
         jobs += [Job(f"{kind}/{name}", ["/usr/bin/python3", f"tests/conformance/{script}.py", *start], seconds=600)
                  for kind, script in (("conformance", "run"), ("smuggling", "smuggling"))]  # fmt: skip
+    jobs.append(Job("h2spec/native", ["/usr/bin/python3", "tests/conformance/h2spec.py", native]))
     for folder in ("integration", "escape"):
         for path in sorted(glob.glob(f"tests/{folder}/*.bats")):
             jobs += _for_each_proxy(_bats(path), path)

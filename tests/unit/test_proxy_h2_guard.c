@@ -137,3 +137,67 @@ Test(proxy_h2_guard, a_period_forgives)
 	now -= H2_PERIOD_MS;
 	cr_expect_eq(h2_guard_count_reset(&guard, now + H2_PERIOD_MS - 1, &problem), -EPROTO);
 }
+
+/* Frames of one stream after another. */
+static int of_stream(struct h2_guard *guard, uint8_t type, uint8_t flags, uint32_t id)
+{
+	uint8_t head[9] = { 0,
+			    0,
+			    0,
+			    type,
+			    flags,
+			    (uint8_t)(id >> 24),
+			    (uint8_t)(id >> 16),
+			    (uint8_t)(id >> 8),
+			    (uint8_t)id };
+
+	return h2_guard_look(guard, head, sizeof(head), 1, &problem);
+}
+
+static void begin_client(struct h2_guard *guard)
+{
+	h2_guard_init(guard, true);
+	cr_assert_eq(h2_guard_look(guard, (const uint8_t *)NGHTTP2_CLIENT_MAGIC,
+				   NGHTTP2_CLIENT_MAGIC_LEN, 1, &problem),
+		     0);
+}
+
+Test(proxy_h2_guard, what_a_client_ended_is_over)
+{
+	enum { WHOLE = NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM };
+	struct h2_guard guard;
+
+	begin_client(&guard);
+	cr_assert_eq(of_stream(&guard, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1), 0);
+	cr_assert_eq(of_stream(&guard, NGHTTP2_HEADERS, WHOLE, 3), 0);
+	cr_assert_eq(of_stream(&guard, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1), 0);
+	cr_assert_eq(of_stream(&guard, NGHTTP2_RST_STREAM, 0, 1), 0, "a reset may follow");
+	cr_assert_eq(of_stream(&guard, NGHTTP2_WINDOW_UPDATE, 0, 1), 0);
+	cr_assert_eq(of_stream(&guard, NGHTTP2_PRIORITY, 0, 1), 0);
+	cr_assert_eq(of_stream(&guard, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1), -EPROTO);
+	cr_assert_eq(guard.error_code, NGHTTP2_STREAM_CLOSED);
+	begin_client(&guard);
+	cr_assert_eq(of_stream(&guard, NGHTTP2_HEADERS, WHOLE, 5), 0);
+	cr_assert_eq(of_stream(&guard, NGHTTP2_HEADERS, WHOLE, 3), -EPROTO);
+	cr_assert_eq(guard.error_code, NGHTTP2_PROTOCOL_ERROR, "passed over");
+	begin_client(&guard);
+	cr_assert_eq(of_stream(&guard, NGHTTP2_DATA, 0, 7), 0, "an idle stream is for nghttp2");
+	h2_guard_init(&guard, false);
+	cr_assert_eq(of_stream(&guard, NGHTTP2_HEADERS, WHOLE, 1), 0);
+	cr_assert_eq(of_stream(&guard, NGHTTP2_HEADERS, WHOLE, 1), 0, "a server's are not judged");
+}
+
+/* Streams that this side reset stay open for a client that has not heard of it; too many are forgotten. */
+Test(proxy_h2_guard, streams_that_are_never_ended)
+{
+	struct h2_guard guard;
+	uint32_t last = 2 * (3 * H2_OPEN_KEPT) - 1;
+
+	begin_client(&guard);
+	for (uint32_t id = 1; id <= last; id += 2)
+		cr_assert_eq(of_stream(&guard, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id), 0);
+	for (uint32_t id = 1; id <= last; id += 2)
+		cr_assert_eq(of_stream(&guard, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id), 0);
+	cr_assert_eq(of_stream(&guard, NGHTTP2_DATA, 0, 1), 0, "forgotten");
+	cr_assert_eq(of_stream(&guard, NGHTTP2_DATA, 0, last), -EPROTO);
+}
