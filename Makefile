@@ -55,7 +55,7 @@ TESTLIBS = -Wl,-Bstatic -lnghttp2 -lcares $(LIBS)
 # wants the dynamic glibc). The linker's warnings of getaddrinfo() and dlopen() in libraries, which
 # nothing calls, are shown only where it fails.
 PROXY_LIBS := -lyaml -lssl -lcrypto -lnghttp2 -lcares -ljansson
-PROXY_LINK  = $(CC) $(CFLAGS) $(SANITIZE) $(if $(SANITIZE),-pie,-static-pie) $(LDFLAGS)
+PROXY_LINK  = $(CC) $(CFLAGS) $(SANITIZE) $(if $(SANITIZE),-pie,-static-pie -Wl,-z,pack-relative-relocs) $(LDFLAGS)
 NLFLAGS := -I/usr/include/libnl3
 
 SUBMAKE  = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
