@@ -30,7 +30,12 @@
 #include "base/fd.h"
 #include "runtime/plan_agent.h"
 
-enum { LINK_WALK_MAX_DEPTH = 16, LINK_WALK_MAX_ENTRIES = 20000, WORKTREES_MAX = 256 };
+enum {
+	LINK_WALK_MAX_DEPTH = 16,
+	LINK_WALK_MAX_ENTRIES = 20000,
+	WORKTREES_MAX = 256,
+	WORKTREE_ENTRIES_MAX = 10000
+};
 
 struct guard {
 	struct plan *plan;
@@ -258,30 +263,106 @@ static int protect_in(struct guard *g, const char *folder, const char *name)
 	return path ? protect(g, path) : no_memory(g);
 }
 
+static bool has(const char *folder, const char *name)
+{
+	cleanup_free char *path = str_printf("%s/%s", folder, name);
+	struct stat st;
+
+	return path && lstat(path, &st) == 0;
+}
+
+static int note_missing(struct guard *g, const char *folder, const char *name)
+{
+	if (has(folder, name))
+		return 0;
+	return strlist_addf(&g->plan->absent, "%s/%s", folder, name) < 0 ? no_memory(g) : 0;
+}
+
 /* --- git ------------------------------------------------------------------------------------- */
 
-/* A linked worktree obeys what its folder in here says; it may lie anywhere on the host. */
+static const char *const worktree_names[] = { "commondir", "gitdir", "config.worktree" };
+enum { WORKTREE_NAMES = sizeof(worktree_names) / sizeof(worktree_names[0]) };
+
+/* 1 where `folder` is a linked worktree's: what the agent makes beside them is nobody's. */
+static int is_worktree(struct guard *g, const char *folder)
+{
+	for (size_t i = 0; i < WORKTREE_NAMES; i++) {
+		cleanup_free char *path = str_printf("%s/%s", folder, worktree_names[i]);
+		struct stat st;
+
+		if (!path)
+			return no_memory(g);
+		if (lstat(path, &st) == 0)
+			return 1;
+		if (errno != ENOENT && errno != ENOTDIR)
+			return err_sys(g->err, errno, "%s", path);
+	}
+	return 0;
+}
+
+static int guard_worktree(struct guard *g, const char *folder, size_t *count)
+{
+	int found = is_worktree(g, folder);
+
+	TRY(found);
+	if (!found)
+		return 0;
+	if (++*count > WORKTREES_MAX)
+		return err_set(g->err, E2BIG,
+			       "%s: more than %d linked worktrees, all of which git obeys; `git "
+			       "worktree prune` removes those that are gone",
+			       folder, WORKTREES_MAX);
+	for (size_t i = 0; i < WORKTREE_NAMES; i++)
+		TRY(protect_in(g, folder, worktree_names[i]));
+	return 0;
+}
+
+/* NULL and 0: there are none. What cannot be searched might hold one that the agent can open to itself. */
+static int open_worktrees(struct guard *g, const char *folder, DIR **ret_dir)
+{
+	cleanup_fd int fd = fd_open_nosymlinks(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY, 0);
+
+	if (fd == -ENOENT || fd == -ENOTDIR)
+		return 0;
+	if (fd == -ELOOP) {
+		int rc = unguardable(g, folder, "is a symbolic link");
+
+		return rc < 0 ? rc : 0;
+	}
+	if (fd < 0)
+		return err_sys(g->err, -fd, "%s: search for linked worktrees", folder);
+	*ret_dir = fdopendir(fd);
+	if (!*ret_dir)
+		return no_memory(g);
+	take_fd(&fd);
+	return 0;
+}
+
+/* A linked worktree obeys what its folder in here says; it may lie anywhere on the host. The agent may have
+ * filled the folder: a bound that is reached refuses the run. */
 static int guard_worktrees(struct guard *g, const char *git)
 {
-	static const char *const names[] = { "commondir", "gitdir", "config.worktree" };
 	cleanup_free char *folder = str_printf("%s/worktrees", git);
-	int fd = folder ? fd_open_nosymlinks(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY, 0) : -ENOENT;
-	cleanup_with(close_dir) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	cleanup_with(close_dir) DIR *dir = NULL;
 	const struct dirent *entry;
-	size_t count = 0;
+	size_t entries = 0, count = 0;
 
-	if (fd >= 0 && !dir) {
-		close(fd);
+	if (!folder)
 		return no_memory(g);
-	}
-	while (dir && (entry = readdir(dir)) && count < WORKTREES_MAX) {
+	TRY(open_worktrees(g, folder, &dir));
+	while (dir && (entry = readdir(dir))) {
 		cleanup_free char *one = str_printf("%s/%s", folder, entry->d_name);
 
-		if (entry->d_name[0] == '.')
+		if (!one)
+			return no_memory(g);
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		count++;
-		for (size_t i = 0; one && i < sizeof(names) / sizeof(names[0]); i++)
-			TRY(protect_in(g, one, names[i]));
+		if (++entries > WORKTREE_ENTRIES_MAX)
+			return err_set(g->err, E2BIG,
+				       "%s: more than %d entries, too many to look for linked "
+				       "worktrees in; remove what is none",
+				       folder, WORKTREE_ENTRIES_MAX);
+		TRY(guard_worktree(g, one, &count));
 	}
 	return 0;
 }
@@ -291,6 +372,8 @@ static int guard_git_folder(struct guard *g, const char *git)
 {
 	static const char *const names[] = { "hooks",		"config", "commondir",
 					     "config.worktree", "info",	  "modules" };
+	/* The agent may well rebase; what it leaves half done, `git rebase --continue` goes on with. */
+	static const char *const steps[] = { "rebase-merge", "rebase-apply", "sequencer" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		int found = protect_in(g, git, names[i]);
@@ -299,6 +382,8 @@ static int guard_git_folder(struct guard *g, const char *git)
 		if (found == MISSING && strcmp(names[i], "info") == 0)
 			TRY(protect_in(g, git, "info/attributes"));
 	}
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+		TRY(note_missing(g, git, steps[i]));
 	return guard_worktrees(g, git);
 }
 
@@ -319,21 +404,6 @@ static int guard_dot_git(struct guard *g, const char *folder)
 	else if (strlist_add(&g->plan->absent, git) < 0)
 		return no_memory(g);
 	return guard_git_folder(g, git);
-}
-
-static bool has(const char *folder, const char *name)
-{
-	cleanup_free char *path = str_printf("%s/%s", folder, name);
-	struct stat st;
-
-	return path && lstat(path, &st) == 0;
-}
-
-static int note_missing(struct guard *g, const char *folder, const char *name)
-{
-	if (has(folder, name))
-		return 0;
-	return strlist_addf(&g->plan->absent, "%s/%s", folder, name) < 0 ? no_memory(g) : 0;
 }
 
 /* The folder itself may be a repository (a bare one, or the `.git` of another folder), or be made one:

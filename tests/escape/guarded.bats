@@ -107,6 +107,22 @@ git_obeys_nothing() {
 	git_obeys_nothing
 }
 
+@test "FILE-3: a linked worktree is not turned elsewhere, however many folders hide it" {
+	make_repository
+	git worktree add -q "$BATS_TEST_TMPDIR/linked"
+	run attack_sh <<-'END'
+		cd .git/worktrees && for i in $(seq 1 600); do mkdir "a$i" "z$i"; done
+	END
+	run attack_sh <<-END
+		cp -r .git evil; rm -r evil/worktrees
+		printf '[core]\nrepositoryformatversion = 0\nfsmonitor = "touch $work/pwned; false"\n' >evil/config
+		echo "$work/evil" >.git/worktrees/linked/commondir
+	END
+	[[ $output == *"Read-only file system"* ]]
+	git -C "$BATS_TEST_TMPDIR/linked" status
+	git_obeys_nothing
+}
+
 @test "FILE-3: what was made where nothing stood is named when the run ends" {
 	run "$bottle" run --quiet -f "$BATS_TEST_TMPDIR/b.yaml" -- sh -c 'echo x >.envrc; mkdir -p .git/hooks; echo x >.git/hooks/pre-commit; echo x >.git/config; echo "{}" >bottle.yaml'
 	exits 0

@@ -220,6 +220,66 @@ Test(plan_guard, a_linked_worktree_is_not_turned)
 	assert_read_only(work(".git/worktrees/w/commondir"));
 }
 
+static void make_worktrees(const char *kind, int count, bool real)
+{
+	char name[64];
+
+	for (int i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), ".git/worktrees/%s%d", kind, i);
+		make_folder(work(name));
+		snprintf(name, sizeof(name), ".git/worktrees/%s%d/commondir", kind, i);
+		if (real)
+			make_file(work(name));
+	}
+}
+
+Test(plan_guard, folders_beside_a_linked_worktree_do_not_hide_it)
+{
+	make_repository(work(".git"));
+	make_folder(work(".git/worktrees"));
+	make_worktrees("empty", 600, false);
+	make_worktrees("w", 3, true);
+	make_worktrees("later", 600, false);
+	assert_taken();
+	for (int i = 0; i < 3; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), ".git/worktrees/w%d/commondir", i);
+		assert_read_only(work(name));
+	}
+	cr_assert_null(alias_at(work(".git/worktrees/empty0")));
+}
+
+Test(plan_guard, more_linked_worktrees_than_can_be_guarded_refuse_the_run)
+{
+	make_repository(work(".git"));
+	make_folder(work(".git/worktrees"));
+	make_worktrees("w", 257, true);
+	assert_refused("more than 256 linked worktrees");
+}
+
+/* By this, or by the search for sockets, whichever comes first. */
+static void assert_closed_is_refused(const char *folder)
+{
+	if (geteuid() == 0)
+		cr_skip_test("root searches every folder");
+	make_repository(work(".git"));
+	make_folder(work(".git/worktrees"));
+	make_worktrees("w", 1, true);
+	cr_assert_eq(chmod(work(folder), 0111), 0);
+	assert_refused(folder);
+}
+
+Test(plan_guard, worktrees_that_cannot_be_searched_refuse_the_run)
+{
+	assert_closed_is_refused(".git/worktrees");
+}
+
+Test(plan_guard, a_worktree_that_cannot_be_searched_refuses_the_run)
+{
+	assert_closed_is_refused(".git/worktrees/w0");
+}
+
 Test(plan_guard, a_read_write_folder_is_guarded_too)
 {
 	make_folder(below("other"));
@@ -283,7 +343,9 @@ Test(plan_guard, what_is_made_inside_is_found_at_the_end)
 		cr_assert(is_made(work(made[i])), "%s", made[i]);
 	cr_assert(is_made(work(".git/info/attributes")));
 	cr_assert(is_made(work(".vscode")));
-	cr_assert(!is_made(work(".envrc")));
+	cr_assert(!is_made(work(".envrc")) && !is_made(work(".git/rebase-merge")));
+	make_folder(work(".git/rebase-merge"));
+	cr_assert(is_made(work(".git/rebase-merge")));
 }
 
 Test(plan_guard, a_file_in_place_of_the_folder_is_found)
