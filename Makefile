@@ -189,7 +189,7 @@ bench: build/.deps-check ## start cost next to unshare and bwrap; the gate's thr
 
 faults: build/.deps-check ## the native proxy's fault tests at full length: minutes
 	$(SUBMAKE) programs-test
-	@BOTTLE_FAULTS_LONG=1 tests/run --build $(B) --only faults
+	@BOTTLE_FAULTS_LONG=1 tests/run --build $(B) --only faults,http2/
 
 bench-proxy: build/.deps-build build/.deps-bench ## the native proxy next to nginx alone, squid and mitmproxy
 	$(SUBMAKE) $(B)/bin/egress-proxy $(BENCH_PROXY)

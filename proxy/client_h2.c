@@ -238,6 +238,26 @@ static void settle(struct h2_stream *h2, unsigned due)
 		free_stream(stream);
 }
 
+/* It is the client that is waited for where it owes a body and there is room, or does not take what is there. */
+static unsigned patience(const struct h2_stream *h2)
+{
+	const struct exchange *exchange = ((const struct client_stream *)h2)->down.exchange;
+	bool owes_body = !h2->peer_ended && (!exchange || exchange->request_body.len < PIPE_BYTES);
+	bool takes_nothing = exchange && exchange->answer_body.len;
+
+	return owes_body || takes_nothing || h2->we_ended ? CLIENT_STALL_MS : 0;
+}
+
+static void on_stalled(struct h2_stream *h2)
+{
+	struct client_stream *stream = of(h2);
+
+	if (stream->down.exchange && !h2->we_ended)
+		exchange_client_gone(stream->down.exchange);
+	h2_stream_reset(h2, NGHTTP2_CANCEL);
+	h2_stream_give_back(h2, NULL);
+}
+
 static void on_broken(struct h2_link *link, const char *detail)
 {
 	struct client_h2 *conn = owner_of(link);
@@ -256,6 +276,8 @@ static const struct h2_link_ops link_ops = {
 	.inbound = inbound,
 	.outbound = outbound,
 	.on_bad_body = on_bad_body,
+	.patience = patience,
+	.on_stalled = on_stalled,
 	.settle = settle,
 	.on_broken = on_broken,
 	.defer = defer,
@@ -285,15 +307,18 @@ static void finish(struct client_h2 *conn)
 		client_linger(conn->client);
 }
 
-/* A deadline is put off by bytes that move, but for a header block, which is granted its time once. */
+/* A deadline is put off by bytes that move, but for a header block, which is granted its time once. Streams
+ * have their own. */
 static void set_patience(struct client_h2 *conn)
 {
 	bool moved = conn->link.moved_bytes != conn->moved_bytes;
-	unsigned wanted = CLIENT_STALL_MS;
+	unsigned wanted = 0;
 
 	if (h2_guard_owes_head(&conn->link.guard))
 		wanted = CLIENT_HEAD_MS;
-	else if (!conn->link.streams && !conn->link.backlog_len)
+	else if (conn->link.backlog_len)
+		wanted = CLIENT_STALL_MS;
+	else if (!conn->link.streams)
 		wanted = CLIENT_IDLE_MS;
 	if (wanted == conn->patience_ms && (!moved || wanted == CLIENT_HEAD_MS))
 		return;

@@ -9,6 +9,7 @@
 #include "proxy/h2_link.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,10 +44,37 @@ static void settle(struct h2_link *link)
 	}
 }
 
+void h2_link_sweep(struct h2_link *link)
+{
+	uint64_t now_ms = loop_now_ms();
+
+	for (struct h2_stream *stream = link->streams, *next; stream; stream = next) {
+		unsigned patience_ms = link->ops->patience(stream);
+
+		next = stream->next;
+		if (!patience_ms)
+			stream->moved_ms = now_ms;
+		else if (now_ms - stream->moved_ms >= patience_ms && !stream->is_reset)
+			link->ops->on_stalled(stream);
+	}
+}
+
+static void on_sweep(struct timer *timer)
+{
+	struct h2_link *link = (struct h2_link *)((char *)timer - offsetof(struct h2_link, sweep));
+
+	h2_link_sweep(link);
+	if (link->streams)
+		timer_set(timer, H2_SWEEP_MS);
+}
+
 void h2_stream_add(struct h2_link *link, struct h2_stream *stream, int32_t id)
 {
 	stream->link = link;
 	stream->id = id;
+	stream->moved_ms = loop_now_ms();
+	if (!link->sweep.heap_at)
+		timer_set(&link->sweep, H2_SWEEP_MS);
 	stream->next = link->streams;
 	stream->prev = &link->streams;
 	if (stream->next)
@@ -80,6 +108,7 @@ void h2_stream_remove(struct h2_stream *stream)
 	if (stream->next)
 		stream->next->prev = stream->prev;
 	link->stream_count--;
+	link->wide_count -= stream->is_wide;
 	free(stream->trailers);
 	stream->trailers = NULL;
 }
@@ -88,6 +117,7 @@ int h2_link_open(struct h2_link *link, struct io *io, const struct h2_link_ops *
 {
 	*link = (struct h2_link){ .io = io, .ops = ops, .is_client = is_client };
 	link->due_end = &link->due;
+	link->sweep.on_due = on_sweep;
 	h2_guard_init(&link->guard, !is_client);
 	return h2_session_open(link);
 }
@@ -103,6 +133,7 @@ static void drop_backlog(struct h2_link *link)
 
 void h2_link_clear(struct h2_link *link)
 {
+	timer_cancel(&link->sweep);
 	nghttp2_session_del(link->session);
 	link->session = NULL;
 	h2_head_reset(&link->head);

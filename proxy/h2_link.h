@@ -8,7 +8,12 @@
  * to nghttp2 and asks for a later pump. So the output of many streams goes out in few writes.
  *
  * Windows: a stream's is given back as its pipe is drained, so what waits for a stream fits the pipe.
- * The connection's is given back at once: a stream that stalls does not hold up the others.
+ * The connection's is given back at once: a stream that stalls does not hold up the others. A window is what
+ * can come in one round trip: 64 KiB are 1.3 MB/s from a server 50 ms away. So that of a body which proved
+ * to be long is widened, of a few streams at a time.
+ *
+ * Deadlines: bytes that move on one stream say nothing of another. A timer looks at all streams every few
+ * seconds: the owner says how long the peer may keep each waiting, if it is the peer that is waited for.
  */
 #ifndef PROXY_H2_LINK_H
 #define PROXY_H2_LINK_H
@@ -20,7 +25,9 @@
 
 enum h2_link_limits {
 	H2_STREAMS_MAX = 100,
-	H2_LINK_WINDOW = 1024 * 1024,
+	H2_LINK_WINDOW = 8 * 1024 * 1024, /* costs no memory: what comes is put away at once */
+	H2_WIDE_MAX = 8,		  /* streams with a window of PIPE_WIDE_BYTES at a time */
+	H2_SWEEP_MS = 10 * 1000,
 	H2_DISCARD_MAX = 1024 *
 			 1024, /* of a request whose answer is out; then the stream is reset */
 	H2_QUEUE_MAX =
@@ -43,6 +50,7 @@ struct h2_stream { /* embedded, first, in the owner's */
 	struct h2_stream *next, **prev; /* all of the link */
 	size_t discarded_bytes;		/* that came after our message was out */
 	size_t held;			/* bytes of the window that are not given back */
+	uint64_t moved_ms;		/* when bytes last moved, or the peer was not waited for */
 	bool has_length;		/* of the inbound body */
 	uint64_t length_left;
 	bool has_head;		 /* the head of the inbound message was whole */
@@ -52,6 +60,7 @@ struct h2_stream { /* embedded, first, in the owner's */
 	bool is_waiting;	 /* nghttp2 waits for h2_stream_wake */
 	bool is_finished;	 /* the outbound pipe is gone, and was whole and empty */
 	bool is_reset;		 /* by us, for no fault of the peer's */
+	bool is_wide;		 /* its window was widened */
 	bool is_closed;		 /* nghttp2 has forgotten it */
 	uint32_t close_code;	 /* with is_closed */
 	struct fields *trailers; /* taken from the outbound pipe; owned */
@@ -65,6 +74,10 @@ struct h2_link_ops {
 	struct pipe *(*outbound)(struct h2_stream *stream);
 	/* The inbound message breaks a rule. */
 	void (*on_bad_body)(struct h2_stream *stream, const char *detail);
+	/* How long the peer may go on as it does, in ms; 0: it is not the peer that is waited for. */
+	unsigned (*patience)(const struct h2_stream *stream);
+	/* It has kept the stream waiting for longer; resets it. */
+	void (*on_stalled)(struct h2_stream *stream);
 	/* Outside of nghttp2: acts on stream->due; may free it with DUE_CLOSED. */
 	void (*settle)(struct h2_stream *stream, unsigned due);
 	/* The peer broke the protocol; the link ends with GOAWAY. At most once. */
@@ -80,7 +93,8 @@ struct h2_link {
 	struct h2_guard guard;
 	struct h2_head head;
 	struct h2_stream *streams;
-	size_t stream_count;
+	size_t stream_count, wide_count;
+	struct timer sweep; /* set while there are streams */
 	struct h2_stream *due, **due_end;
 	uint8_t *backlog; /* what the socket did not take: backlog[start .. start+len) */
 	size_t backlog_start, backlog_len;
@@ -99,6 +113,9 @@ bool h2_link_pump(struct h2_link *link) MUST_CHECK;
 
 /* Frees the session. The streams are the owner's to free before. */
 void h2_link_clear(struct h2_link *link);
+
+/* The timer's work: tells on_stalled of each stream that was kept waiting too long. */
+void h2_link_sweep(struct h2_link *link);
 
 /* No further streams: GOAWAY with the last one that counts. Those under way go on. */
 void h2_link_retire(struct h2_link *link, uint32_t error_code);

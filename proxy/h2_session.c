@@ -86,6 +86,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 		return 0;
 	stream = find(session, frame->hd.stream_id);
 	if (frame->hd.type == NGHTTP2_HEADERS) {
+		if (stream)
+			stream->moved_ms = loop_now_ms();
 		link->ops->on_head(link, stream, frame->hd.stream_id, ends);
 		h2_head_reset(&link->head);
 		stream = find(session, frame->hd.stream_id);
@@ -103,8 +105,10 @@ static bool put(struct pipe *pipe, const uint8_t *bytes, size_t len)
 		uint8_t *at = pipe_room(pipe, &room);
 		if (room > len)
 			room = len;
-		if (!room)
+		if (!room && !pipe_widen(pipe))
 			return false;
+		if (!room)
+			continue;
 		memcpy(at, bytes, room);
 		pipe_commit(pipe, room);
 		bytes += room;
@@ -145,6 +149,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	}
 	stream->length_left -= stream->has_length ? len : 0;
 	stream->held += len;
+	stream->moved_ms = loop_now_ms();
 	if (!put(pipe, bytes, len))
 		h2_stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
 	h2_stream_note(stream, H2_DUE_READY);
@@ -265,6 +270,7 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 		pipe_consume(pipe, len);
 		out_len += len;
 	}
+	stream->moved_ms = loop_now_ms();
 	h2_stream_note(stream, H2_DUE_SPACE);
 	return 0;
 }
@@ -309,6 +315,19 @@ void h2_stream_wake(struct h2_stream *stream, struct pipe *pipe)
 	}
 }
 
+static void widen(struct h2_stream *stream)
+{
+	struct h2_link *link = stream->link;
+
+	if (stream->is_wide || link->wide_count == H2_WIDE_MAX)
+		return;
+	if (nghttp2_session_set_local_window_size(link->session, NGHTTP2_FLAG_NONE, stream->id,
+						  PIPE_WIDE_BYTES) != 0)
+		return; /* for want of memory: it stays as it is */
+	stream->is_wide = true;
+	link->wide_count++;
+}
+
 void h2_stream_give_back(struct h2_stream *stream, const struct pipe *pipe)
 {
 	size_t still = pipe ? pipe->len : 0;
@@ -318,6 +337,8 @@ void h2_stream_give_back(struct h2_stream *stream, const struct pipe *pipe)
 		return;
 	stream->held = still;
 	nghttp2_session_consume_stream(stream->link->session, stream->id, drained);
+	if (pipe && pipe->total_bytes >= PIPE_BYTES && !stream->peer_ended)
+		widen(stream);
 	stream->link->ops->defer(stream->link);
 }
 

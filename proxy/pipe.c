@@ -45,6 +45,11 @@ uint8_t *pipe_room(struct pipe *pipe, size_t *ret_room)
 	return is_ready ? pipe->data + pipe->start + pipe->len : NULL;
 }
 
+bool pipe_widen(struct pipe *pipe)
+{
+	return pipe->cap < PIPE_WIDE_BYTES && settle(pipe, PIPE_WIDE_BYTES);
+}
+
 void pipe_commit(struct pipe *pipe, size_t len)
 {
 	pipe->len += len;

@@ -10,7 +10,7 @@
  *   down->send_response ◀──────────────  exchange_answer_head  ◀───  head parsed
  *   writes them ◀── down->body_ready ──  [answer_body pipe]    ◀───  body bytes
  *
- * Bodies go through two pipes of at most PIPE_BYTES. Who fills a pipe calls its `…_ready` on the
+ * Bodies go through two pipes of at most PIPE_BYTES (a long one by HTTP/2: PIPE_WIDE_BYTES). Who fills a pipe calls its `…_ready` on the
  * exchange; who drains it calls `…_space`. A side that finds a pipe full stops reading its socket until
  * it is told of space: so the memory of an exchange is bounded in both directions.
  *
@@ -24,7 +24,10 @@
 
 #include "proxy/message.h"
 
-enum { PIPE_BYTES = 64 * 1024 };
+enum {
+	PIPE_BYTES = 64 * 1024,
+	PIPE_WIDE_BYTES = 512 * 1024, /* of a long body that comes by HTTP/2, see h2_link.h */
+};
 
 /* Bytes of a body on their way. `data` is allocated with the first byte and given back when empty. */
 struct pipe {
@@ -81,6 +84,8 @@ struct upstream_ops {
 /* Room in a pipe, made if need be. → where to write, *ret_room bytes (0: full, or, where it is empty, out
  * of memory). A pipe takes PIPE_BYTES in all. */
 uint8_t *pipe_room(struct pipe *pipe, size_t *ret_room);
+/* Of a full pipe: it takes PIPE_WIDE_BYTES until it is empty. False: it does already, or out of memory. */
+bool pipe_widen(struct pipe *pipe);
 void pipe_commit(struct pipe *pipe, size_t len);
 void pipe_consume(struct pipe *pipe, size_t len);
 void pipe_clear(struct pipe *pipe); /* frees the trailers too */

@@ -25,7 +25,6 @@ struct upstream_h2 {
 	uint64_t moved_bytes; /* link.moved_bytes when the deadline was set */
 	unsigned patience_ms; /* that was granted then */
 	size_t told_count;    /* streams when the pool was told last */
-	size_t unanswered;    /* streams without a head yet */
 	bool is_over;
 };
 
@@ -132,7 +131,6 @@ static void send_request(void *ctx)
 {
 	struct upstream_stream *stream = ctx;
 	struct h2_link *link = stream->h2.link;
-	struct upstream_h2 *conn = owner_of(link);
 
 	if (write_request(stream) < 0) {
 		fail(stream, "upstream_error", "out of memory");
@@ -140,7 +138,6 @@ static void send_request(void *ctx)
 		return;
 	}
 	h2_stream_add(link, &stream->h2, stream->h2.id);
-	conn->unanswered++;
 	link->ops->defer(link);
 }
 
@@ -199,7 +196,6 @@ static void on_answer(struct upstream_stream *stream, bool ends)
 	if (response.status >= 200) {
 		is_bare = stream->is_to_head || response.status == 204 || response.status == 304;
 		stream->h2.has_head = true;
-		owner_of(link)->unanswered--;
 		h2_stream_expect(&stream->h2, is_bare ? BODY_NONE : response.body,
 				 response.content_length);
 		ends |= is_bare;
@@ -252,9 +248,6 @@ static struct pipe *outbound(struct h2_stream *h2)
 
 static void free_stream(struct upstream_stream *stream)
 {
-	struct upstream_h2 *conn = owner_of(stream->h2.link);
-
-	conn->unanswered -= !stream->h2.has_head;
 	h2_stream_remove(&stream->h2);
 	free(stream);
 }
@@ -274,6 +267,25 @@ static void lose(struct upstream_stream *stream, bool may_retry, const char *det
 
 	if (exchange && !(may_retry && exchange_retry(exchange)))
 		exchange_upstream_failed(exchange, 502, "upstream_closed", detail);
+}
+
+/* It is the server that is waited for where the request is out, where it does not take what is there of it, and
+ * where there is room for what it has to send. */
+static unsigned patience(const struct h2_stream *h2)
+{
+	const struct exchange *exchange = ((const struct upstream_stream *)h2)->up.exchange;
+
+	if (!exchange || exchange->request_body.len)
+		return UPSTREAM_STALL_MS;
+	if (h2->has_head)
+		return exchange->answer_body.len < PIPE_BYTES ? UPSTREAM_STALL_MS : 0;
+	return h2->we_ended ? UPSTREAM_ANSWER_MS : 0;
+}
+
+static void on_stalled(struct h2_stream *h2)
+{
+	lose(of(h2), false, "no answer in time");
+	h2_stream_reset(h2, NGHTTP2_CANCEL);
 }
 
 static void settle(struct h2_stream *h2, unsigned due)
@@ -309,6 +321,8 @@ static const struct h2_link_ops link_ops = {
 	.inbound = inbound,
 	.outbound = outbound,
 	.on_bad_body = on_bad_body,
+	.patience = patience,
+	.on_stalled = on_stalled,
 	.settle = settle,
 	.on_broken = on_broken,
 	.defer = defer,
@@ -360,12 +374,12 @@ static void finish(struct upstream_h2 *h2, const char *detail)
 static void set_patience(struct upstream_h2 *h2)
 {
 	bool moved = h2->link.moved_bytes != h2->moved_bytes;
-	unsigned wanted = UPSTREAM_STALL_MS;
+	unsigned wanted = 0; /* streams have their own */
 
-	if (!h2->link.streams)
+	if (h2->link.backlog_len)
+		wanted = UPSTREAM_STALL_MS;
+	else if (!h2->link.streams)
 		wanted = UPSTREAM_IDLE_MS;
-	else if (h2->unanswered)
-		wanted = UPSTREAM_ANSWER_MS;
 	if (wanted == h2->patience_ms && !moved)
 		return;
 	h2->patience_ms = wanted;

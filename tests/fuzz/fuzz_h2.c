@@ -159,7 +159,7 @@ static void check_body(const struct exchange *exchange)
 {
 	const struct pipe *pipe = &exchange->request_body;
 
-	require(pipe->len <= PIPE_BYTES);
+	require(pipe->len <= PIPE_WIDE_BYTES);
 	if (exchange->request.body != BODY_LENGTH)
 		return;
 	require(pipe->total_bytes <= exchange->request.content_length);

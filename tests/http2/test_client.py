@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import sys
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -219,6 +220,29 @@ class ClientTest(faults.FaultTest):
         peer.send(b"".join(frames.request(n, host=HOST) for n in numbers))
         for n in numbers:
             self.assertEqual(peer.status_seen(n), 200)
+
+    @unittest.skipUnless(faults.LONG, "takes 310 s; BOTTLE_FAULTS_LONG=1")
+    def test_a_stream_that_stalls_beside_one_that_does_not(self):
+        """Its deadline is its own: it ends after 300 s, and the other goes on."""
+        def serve(conn):
+            peer = frames.Peer(conn, is_server=True)
+            peer.send(settings())
+            heads = [peer.until(lambda f: type(f).__name__ == "HeadersFrame") for _ in range(2)]
+            peer.send(head() + data(b"part", 0) + head(stream=heads[1].stream_id))
+            while not peer.ended:
+                peer.send(data(b".", 0, heads[1].stream_id))
+                peer.until(lambda f: False, 5)
+
+        self.serve(serve)
+        self.addCleanup(self.end_servers)
+        peer = self.client()
+        peer.send(frames.request(1, host=HOST) + frames.request(3, host=HOST))
+        self.assertEqual((peer.status_seen(1), peer.status_seen(3)), (200, 200))
+        started = time.monotonic()
+        ended = peer.until(lambda f: f.stream_id in (1, 3) and frames.is_reset(f), 330)
+        self.assertEqual(ended.stream_id, 1)
+        self.assertTrue(295 < time.monotonic() - started < 320, time.monotonic() - started)
+        self.assertTrue(peer.until(lambda f: f.stream_id == 3, 10), "the busy one goes on")
 
     def test_the_window_of_a_server(self):
         """An upload waits for room, and takes no more than there is."""

@@ -83,7 +83,7 @@ def collect(world, quick):
     if quick:
         return jobs
     jobs += [_python(path) for path in sorted(glob.glob("tests/mitmproxy/test_*.py"))]
-    jobs += [_python(path) for path in sorted(glob.glob("tests/http2/test_*.py"))]
+    jobs += [_faults(path) for path in sorted(glob.glob("tests/http2/test_*.py"))]
     jobs += [_faults(path) for path in sorted(glob.glob("tests/faults/test_*.py"))]
     native = os.path.join("build", os.path.basename(world.build), "bin/egress-proxy")
     for name, start in (("mitmproxy", ["--start-mitmproxy"]), ("native", ["--start-native", native])):

@@ -38,6 +38,8 @@ struct node { /* one end of the connection */
 	size_t count;
 	bool is_over;
 	bool adds_trailers;
+	unsigned patience_ms;
+	unsigned stalls;
 	uint64_t added_length; /* content-length that is said beyond the truth */
 	char problem[128];
 	void (*after_pump)(struct node *node);
@@ -171,11 +173,15 @@ static void on_bad_body(struct h2_stream *stream, const char *detail)
 	h2_stream_reset(stream, NGHTTP2_PROTOCOL_ERROR);
 }
 
+static size_t most_wide;
+
 static void settle(struct h2_stream *stream, unsigned due)
 {
 	struct half *half = of(stream);
 
-	cr_assert_leq(half->in.len, (size_t)PIPE_BYTES);
+	if (stream->link->wide_count > most_wide)
+		most_wide = stream->link->wide_count;
+	cr_assert_leq(half->in.len, (size_t)PIPE_WIDE_BYTES);
 	if (half->node == &server && !half->is_stalled) {
 		echo(half);
 	} else if (half->node == &client) {
@@ -194,6 +200,17 @@ static void settle(struct h2_stream *stream, unsigned due)
 	pipe_clear(&half->out);
 }
 
+static unsigned patience(const struct h2_stream *stream)
+{
+	return stream->link->ops ? ((const struct half *)stream)->node->patience_ms : 0;
+}
+
+static void on_stalled(struct h2_stream *stream)
+{
+	of(stream)->node->stalls++;
+	h2_stream_reset(stream, NGHTTP2_CANCEL);
+}
+
 static void on_broken(struct h2_link *link, const char *detail)
 {
 	snprintf(node_of(link)->problem, sizeof(node_of(link)->problem), "%s", detail);
@@ -209,6 +226,8 @@ static const struct h2_link_ops ops = {
 	.inbound = inbound,
 	.outbound = outbound,
 	.on_bad_body = on_bad_body,
+	.patience = patience,
+	.on_stalled = on_stalled,
 	.settle = settle,
 	.on_broken = on_broken,
 	.defer = defer,
@@ -341,6 +360,50 @@ Test(proxy_h2_link, a_stalled_stream_holds_up_no_other)
 	run();
 	cr_expect_eq(other->got, 10 * 1000 * 1000);
 	cr_expect_gt(server.halves[0].in.len, 60 * 1000); /* it took what the window allows */
+	finish();
+}
+
+/* Beside one that is busy, and only where it is the peer that is waited for. */
+Test(proxy_h2_link, each_stream_has_a_deadline_of_its_own)
+{
+	start();
+	server.halves[0].is_stalled = true;
+	client.after_pump = stop_when_second_closed;
+	struct half *stalled = ask(10 * 1000 * 1000, NULL);
+	ask(10 * 1000 * 1000, NULL);
+	run();
+	stalled->h2.moved_ms = loop_now_ms() - 5000;
+	h2_link_sweep(&client.link);
+	cr_expect_eq(client.stalls, 0, "nobody is waited for");
+	cr_expect_geq(stalled->h2.moved_ms, loop_now_ms() - 1000);
+	client.patience_ms = 4000;
+	h2_link_sweep(&client.link);
+	cr_expect_eq(client.stalls, 0, "not yet");
+	struct half *busy = ask(1000, NULL);
+	stalled->h2.moved_ms = loop_now_ms() - 5000;
+	h2_link_sweep(&client.link);
+	h2_link_sweep(&client.link);
+	cr_expect_eq(client.stalls, 1, "once");
+	client.after_pump = stop_when_all_closed;
+	run();
+	cr_expect_eq(stalled->code, NGHTTP2_CANCEL);
+	cr_expect_eq(busy->got, 1000);
+	finish();
+}
+
+/* The window of a long body grows; of no more streams at a time than is stated. */
+Test(proxy_h2_link, long_bodies_get_a_wide_window)
+{
+	start();
+	client.after_pump = stop_when_all_closed;
+	for (int i = 0; i < STREAMS; i++)
+		ask(3 * 1000 * 1000, NULL);
+	run();
+	for (int i = 0; i < STREAMS; i++)
+		cr_expect_eq(client.halves[i].got, 3 * 1000 * 1000);
+	cr_expect_gt(most_wide, 0);
+	cr_expect_leq(most_wide, (size_t)H2_WIDE_MAX);
+	cr_expect_eq(server.link.wide_count, 0);
 	finish();
 }
 
