@@ -228,15 +228,16 @@ class ClientTest(faults.FaultTest):
             peer = frames.Peer(conn, is_server=True)
             peer.send(settings())
             heads = [peer.until(lambda f: type(f).__name__ == "HeadersFrame") for _ in range(2)]
-            peer.send(head() + data(b"part", 0) + head(stream=heads[1].stream_id))
+            busy = next(got.stream_id for got in heads if got.fields[":path"] == "/busy")
+            peer.send(head(stream=1) + head(stream=3) + data(b"part", 0, 4 - busy))
             while not peer.ended:
-                peer.send(data(b".", 0, heads[1].stream_id))
+                peer.send(data(b".", 0, busy))
                 peer.until(lambda f: False, 5)
 
         self.serve(serve)
         self.addCleanup(self.end_servers)
         peer = self.client()
-        peer.send(frames.request(1, host=HOST) + frames.request(3, host=HOST))
+        peer.send(frames.request(1, host=HOST, path="/stalled") + frames.request(3, host=HOST, path="/busy"))
         self.assertEqual((peer.status_seen(1), peer.status_seen(3)), (200, 200))
         started = time.monotonic()
         ended = peer.until(lambda f: f.stream_id in (1, 3) and frames.is_reset(f), 330)

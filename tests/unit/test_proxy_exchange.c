@@ -142,13 +142,14 @@ static struct settings settings = { .listen_fd = -1, .gate_fd = -1 };
 static char path[] = "/tmp/test_proxy_exchange.XXXXXX";
 static int audit_fd;
 static struct client client;
+static struct upstream_conn
+	*conn; /* the pool has it while it is idle; at the end of a test it need not be */
 
 static void make_world(void)
 {
 	static const char routes[] = "version: 1\nroutes:\n  - host: " HOST
 				     "\n    ports: [443]\n    path_allowlist: [\"/v1/\"]\n";
 	struct upstream_key key = { .place = { HOST, 443 }, .is_https = true };
-	struct upstream_conn *conn;
 	struct err err = { "" };
 	int fd = mkstemp(path);
 
