@@ -8,6 +8,7 @@ Run: test_clients.py [-v]
 
 import socket
 import ssl
+import threading
 import time
 import unittest
 
@@ -135,6 +136,43 @@ class VanishTest(FaultTest):
             is_chunked = b"chunked" in begun
             self.assertFalse(arrived.endswith(b"0\r\n\r\n") if is_chunked else len(arrived) == 10, data)
         self.serves()
+
+    def test_in_an_upload_within_tls(self):
+        """A FIN without close_notify, and close_notify itself, in the middle of it: it is not whole."""
+        head = b"POST /ok HTTP/1.1\r\nHost: tls.test\r\n"
+        bodies = (b"Content-Length: 10\r\n\r\n0123456", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        seen = []
+
+        def serve(conn):
+            data = faults.TLS.take_head(conn)
+            begun.release()
+            seen.append(data + read_to_end(conn))
+            ended.release()
+
+        def cut(sock):
+            socket.socket(fileno=sock.detach()).close()
+
+        def notify(sock):
+            try:
+                sock.unwrap()
+            except OSError:
+                pass  # it has an answer for us
+
+        begun, ended = threading.Semaphore(0), threading.Semaphore(0)
+        faults.TLS.serve = serve
+        for body in bodies:
+            for end in (cut, notify):
+                sock = self.tunnel("tls.test")
+                sock.sendall(head + body)
+                self.assertTrue(begun.acquire(timeout=faults.PATIENCE))
+                end(sock)
+                self.assertTrue(ended.acquire(timeout=faults.PATIENCE))
+                sock.close()
+        lines = self.lines(4)
+        self.assertEqual(len(lines), 4)
+        self.assertNotIn("allow", {line["verdict"] for line in lines})
+        for data in seen:
+            self.assertFalse(data.endswith((b"0\r\n\r\n", b"0123456789")), data)
 
     def test_in_a_download(self):
         def serve(conn):
