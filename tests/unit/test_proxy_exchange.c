@@ -142,8 +142,8 @@ static struct settings settings = { .listen_fd = -1, .gate_fd = -1 };
 static char path[] = "/tmp/test_proxy_exchange.XXXXXX";
 static int audit_fd;
 static struct client client;
-static struct upstream_conn
-	*conn; /* the pool has it while it is idle; at the end of a test it need not be */
+/* The pool has it while it is idle; at the end of a test it need not be, and nothing else reads this. */
+static struct upstream_conn *volatile conn;
 
 static void make_world(void)
 {
