@@ -12,17 +12,25 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 policy=/usr/sbin/policy-rc.d
 dry_run=
+PATH=$PATH:/usr/sbin:/sbin
 
 fail() {
 	echo "deps.sh: $*" >&2
 	exit 1
 }
 
-# Lines of the sets without comments: "NAME [service=UNITS]", wanted ones with "?" in front.
+# Lines of the sets without comments: "NAME [service=UNITS] [command=NAME]", wanted ones with "?" in
+# front. Of a package for a command that is there nothing is said: to install it could take away the
+# package that the command is of.
 entries() {
 	for set in $sets; do
 		[ -f "$here/deps/$set" ] || fail "no such set: $set"
 		sed 's/#.*//; s/[ \t]*$//; /^$/d' "$here/deps/$set"
+	done | while IFS= read -r line; do
+		case $line in
+		*command=*) command -v "${line##*command=}" >/dev/null && continue ;;
+		esac
+		echo "$line"
 	done
 }
 
@@ -74,8 +82,8 @@ disable_services() {
 
 install_missing() {
 	need=$1 want=$2
-	units=$(for name in $need; do
-		entries | sed -n "s/^${name}[ \t].*service=//p" | tr ',' ' '
+	units=$(for name in $need $want; do
+		entries | sed -n "s/^?* *${name}[ \t].*service=\([^ \t]*\).*/\1/p" | tr ',' ' '
 	done)
 	run_as_root apt-get -q update || echo "deps.sh: apt-get update failed; going on with the old lists" >&2
 	# shellcheck disable=SC2086
