@@ -7,9 +7,11 @@
  *
  * The start below stands in the order in which things become known and power is given up. Whatever may
  * be put off is put off to the first request that needs it: the trust store, the resolver, the leaves.
- * The environment is the only input; its variables are those of settings.h.
+ * The environment is the only input; its variables are those of settings.h. Where it says so, the secrets
+ * come on standard input, before anything is read (stdin_secrets.h).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +28,7 @@
 #include "proxy/loop.h"
 #include "proxy/reload.h"
 #include "proxy/settings.h"
+#include "proxy/stdin_secrets.h"
 #include "proxy/tls.h"
 #include "proxy/tokens.h"
 
@@ -98,10 +101,31 @@ static int tell_ready(struct err *err)
 	return rc < 0 ? err_sys(err, -rc, "EGRESS_PROXY_READY_FD") : 0;
 }
 
+/* One place or the other: a token that stands where nobody looks would be one that nobody wipes. */
+static int take_secrets(struct err *err)
+{
+	cleanup_fd int root_fd = -1;
+	bool by_stdin;
+
+	TRY(tokens_take(&tokens, err));
+	TRY(stdin_secrets_wanted(&by_stdin, err));
+	if (!by_stdin)
+		return 0;
+	if (tokens.count)
+		return err_set(err, EINVAL,
+			       "EGRESS_PROXY_TOKEN_… in the environment, and EGRESS_PROXY_SECRETS");
+	tokens_wipe(&tokens);
+	root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root_fd < 0)
+		return err_sys(err, errno, "/");
+	TRY(stdin_secrets_take(STDIN_FILENO, root_fd, &tokens, err));
+	return stdin_secrets_close(err);
+}
+
 static int run(struct err *err)
 {
 	TRY(close_memory(err));
-	TRY(tokens_take(&tokens, err));
+	TRY(take_secrets(err));
 	TRY(settings_read(&tokens, &settings, err));
 	proxy_settings = &settings;
 	proxy_tokens = &tokens;

@@ -39,22 +39,22 @@ static long slot_of(const char *name, size_t len)
 	return strtol(name + sizeof(PREFIX) - 1, NULL, 10);
 }
 
-/* How many bytes all values of the environment's tokens take. */
-static size_t bytes_needed(void)
+/* How many bytes all values of the tokens among the entries take. */
+static size_t bytes_needed(char **entries)
 {
 	size_t bytes = 0;
 
-	for (char **entry = environ; entry && *entry; entry++) {
+	for (char **entry = entries; entry && *entry; entry++) {
 		size_t len = name_len(*entry, '=');
 		bytes += len ? strlen(*entry + len + 1) : 0;
 	}
 	return bytes;
 }
 
-static int map_arena(struct tokens *tokens, struct err *err)
+static int map_arena(struct tokens *tokens, char **entries, struct err *err)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	size_t size = (bytes_needed() / page + 1) * page;
+	size_t size = (bytes_needed(entries) / page + 1) * page;
 	void *arena = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (arena == MAP_FAILED)
@@ -123,12 +123,12 @@ static int check(const char *name, size_t len, const char *value, struct err *er
 	return 0;
 }
 
-/* Takes the tokens out of environ and wipes them there; keeps them as long as `rc` is 0. */
-static int take_all(struct tokens *tokens, int rc, struct err *err)
+/* Takes the tokens out of the entries and wipes them there; keeps them as long as `rc` is 0. */
+static int take_all(struct tokens *tokens, char **entries, int rc, struct err *err)
 {
-	char **kept = environ;
+	char **kept = entries;
 
-	for (char **entry = environ; entry && *entry; entry++) {
+	for (char **entry = entries; entry && *entry; entry++) {
 		size_t len = name_len(*entry, '=');
 		char *value = *entry + len + 1;
 		if (!len) {
@@ -146,13 +146,51 @@ static int take_all(struct tokens *tokens, int rc, struct err *err)
 	return rc;
 }
 
-int tokens_take(struct tokens *ret_tokens, struct err *err)
+static int take_from(char **entries, struct tokens *ret_tokens, struct err *err)
 {
 	*ret_tokens = (struct tokens){ 0 };
-	int rc = take_all(ret_tokens, map_arena(ret_tokens, err), err);
+	int rc = take_all(ret_tokens, entries, map_arena(ret_tokens, entries, err), err);
 
 	if (rc < 0)
 		tokens_wipe(ret_tokens);
+	return rc;
+}
+
+int tokens_take(struct tokens *ret_tokens, struct err *err)
+{
+	return take_from(environ, ret_tokens, err);
+}
+
+/* Ends each line with a NUL instead of its LF. */
+static int split(char *lines, size_t len, char **ret_entries, struct err *err)
+{
+	size_t count = 0;
+
+	for (char *line = lines, *end = lines + len; line < end; count++) {
+		char *lf = memchr(line, '\n', (size_t)(end - line));
+
+		if (count == TOKENS_MAX)
+			return err_set(err, E2BIG, "more than %d tokens", TOKENS_MAX);
+		if (!lf || memchr(line, '\0', (size_t)(lf - line)))
+			return err_set(err, EINVAL, "line %zu of the tokens has no end, or a NUL",
+				       count + 1);
+		*lf = '\0';
+		if (!name_len(line, '='))
+			return err_set(err, EINVAL, "line %zu of the tokens is none", count + 1);
+		ret_entries[count] = line;
+		line = lf + 1;
+	}
+	return 0;
+}
+
+int tokens_take_lines(char *lines, size_t len, struct tokens *ret_tokens, struct err *err)
+{
+	char *entries[TOKENS_MAX + 1] = { NULL };
+	int rc = split(lines, len, entries, err);
+
+	if (rc == 0)
+		rc = take_from(entries, ret_tokens, err);
+	explicit_bzero(lines, len);
 	return rc;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The real credentials: taken out of the environment first thing, whose bytes are then overwritten,
- * kept in one mapping (mlock where allowed, MADV_DONTDUMP, MADV_DONTFORK), wiped at exit. A value leaves
+ * The real credentials: taken out of the environment first thing, or out of what came on standard input,
+ * whose bytes are then overwritten, kept in one mapping (mlock where allowed, MADV_DONTDUMP, MADV_DONTFORK), wiped at exit. A value leaves
  * here only into the buffer of a request that goes out.
  */
 #ifndef PROXY_TOKENS_H
@@ -26,6 +26,11 @@ struct tokens {
  * fails. Nothing may have called setenv(3) before. An error names the variable, never the value: one
  * with CR, LF or a byte that no field value may have. A variable that is empty has no value. */
 int tokens_take(struct tokens *ret_tokens, struct err *err) MUST_CHECK;
+
+/* The same out of lines `EGRESS_PROXY_TOKEN_n=value`, each with its LF, which are overwritten too. A line that is
+ * none of these is an error. */
+int tokens_take_lines(char *lines, size_t len, struct tokens *ret_tokens,
+		      struct err *err) MUST_CHECK;
 
 /* The value of `env` (EGRESS_PROXY_TOKEN_<i>), or an empty span. */
 struct span tokens_find(const struct tokens *tokens, const char *env);
