@@ -165,7 +165,7 @@ write_config() {
 	"config":{"User":"1000","WorkingDir":"/home/mitmproxy","ExposedPorts":{"9099/tcp":{}},
 	"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin","HOME=/home/mitmproxy","LANG=C.UTF-8"],
 	"Entrypoint":["/usr/lib/egress-proxy/entrypoint"],
-	"Labels":{"bottle.ready-fd":"1","bottle.proxy":"mitmproxy","bottle.contract":"1",
+	"Labels":{"bottle.ready-fd":"1","bottle.proxy":"mitmproxy","bottle.contract":"1","bottle.secrets":"stdin",
 	"org.opencontainers.image.title":"bottle egress proxy (mitmproxy)",
 	"org.opencontainers.image.version":"$version","bottle.inputs":"$inputs"}},
 	"rootfs":{"type":"layers","diff_ids":["sha256:$1","sha256:$2"]},

@@ -150,7 +150,7 @@ static void make_config(const char *layer_hex, struct buf *ret_config)
 		   "\"Entrypoint\":[\"/%s\"],\"ExposedPorts\":{\"9099/tcp\":{}},\"Labels\":{"
 		   "\"bottle.contract\":\"1\",\"bottle.gate-fd\":\"1\",\"bottle.listen-fds\":\"1\","
 		   "\"bottle.proxy\":\"native\",\"bottle.ready-fd\":\"1\","
-		   "\"bottle.trust-store\":\"host\","
+		   "\"bottle.secrets\":\"stdin\",\"bottle.trust-store\":\"host\","
 		   "\"org.opencontainers.image.title\":\"bottle egress proxy (native)\"}},"
 		   "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:%s\"]},"
 		   "\"history\":[{\"created_by\":\"rootfs/native/make_image.c\"}]}",

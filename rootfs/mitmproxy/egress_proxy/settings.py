@@ -10,6 +10,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
+from egress_proxy import stdin_secrets
 from egress_proxy.authority import BadAuthority, canonical_host, parse_authority
 from egress_proxy.decision import credential_value
 
@@ -85,12 +86,35 @@ def take_tokens(environ):
     tokens = {name: os.fsencode(environ.pop(name)) for name in names}
     if names and environ is os.environ:
         _wipe_initial_environment(set(names))
+    return _checked(tokens)
+
+
+def _checked(tokens):
     for name, token in tokens.items():
         if any(byte in token for byte in b"\r\n\0"):
             raise BadSetting(f"{name} holds a CR, LF or NUL")
         if any(byte < 0x20 or byte > 0x7E for byte in token):
             raise BadSetting(f"{name} holds a byte that no header field may have")
     return {name: token for name, token in tokens.items() if token}
+
+
+def _all_tokens(environ):
+    """Those of the environment, or those that come with the other secrets on standard input."""
+    tokens = take_tokens(environ)
+    way = environ.get("EGRESS_PROXY_SECRETS", "")
+    if way not in ("", "stdin"):
+        raise BadSetting("EGRESS_PROXY_SECRETS is not stdin")
+    if not way:
+        return tokens
+    if tokens:
+        raise BadSetting("EGRESS_PROXY_TOKEN_… in the environment, and EGRESS_PROXY_SECRETS")
+    close_memory()
+    try:
+        tokens = stdin_secrets.receive()
+    except stdin_secrets.BadArchive as err:
+        raise BadSetting(str(err)) from None
+    stdin_secrets.close_stdin()
+    return _checked(tokens)
 
 
 def _number(environ, name, default, low, high):
@@ -147,7 +171,7 @@ def _no_proxy_name(name):
 
 
 def read_settings(environ):
-    tokens = take_tokens(environ)
+    tokens = _all_tokens(environ)
     extra = environ.get("EGRESS_PROXY_EXTRA_CA", "")
     # mitmproxy would write every session's keys there.
     environ.pop("SSLKEYLOGFILE", None)
