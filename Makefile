@@ -163,7 +163,7 @@ $(BENCH_PROXY): $(B)/bench-proxy/%: $(B)/tests/bench/proxy/%.o
 programs-test: all $(UNIT) $(PLATFORM) $(TOOLS) $(BENCH) $(FAULTS)
 
 check: build/.deps-check ## every test; ends with "N passed, N failed, N skipped"
-	$(SUBMAKE) programs-test image-archive man
+	$(SUBMAKE) programs-test image-archive docker-base man
 	@tests/run --build $(B)
 
 check-quick: build/.deps-check ## lint, units and platform programs: no image, no daemons
@@ -208,6 +208,9 @@ format: ## clang-format in place
 image-archive: build/.deps-image
 	@rootfs/build-image.sh
 
+docker-base: build/.deps-check
+	@tests/lib/make-docker-base
+
 image: all image-archive ## make the mitmproxy image and import it for the calling user
 	@packaging/import-image.sh build/bin/bottle build/image/egress-proxy-mitmproxy.oci.tar
 
@@ -246,6 +249,7 @@ install: all man ## install under DESTDIR and PREFIX (/usr/local)
 	$(INSTALL) 644 -t $(SHARE)/fish/vendor_completions.d completions/bottle.fish
 	$(INSTALL) 644 -t $(SHARE)/bottle/apparmor packaging/apparmor/bottle
 	$(INSTALL) 755 -t $(SHARE)/bottle/rootfs rootfs/build-image.sh
+	$(INSTALL) 644 -t $(SHARE)/bottle/rootfs rootfs/host-apt.sh
 	$(INSTALL) 644 -t $(SHARE)/bottle Dockerfile.egress-proxy
 	$(INSTALL) 644 -t $(SHARE)/bottle/rootfs/mitmproxy $(addprefix rootfs/mitmproxy/,packages dpkg-trim.cfg)
 	$(INSTALL) 755 -t $(SHARE)/bottle/rootfs/mitmproxy $(addprefix rootfs/mitmproxy/,finish.sh entrypoint)
@@ -265,7 +269,7 @@ help: ## this list
 
 FORCE:
 .PHONY: all programs-test check check-quick lint asan fuzz fuzz-run bench bench-proxy faults tidy format image-archive \
-        image demo deps man install uninstall clean help FORCE
+        docker-base image demo deps man install uninstall clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 -include $(OBJ:.o=.d) $(B)/rootfs/native/make_image.d $(TESTLIB:.o=.d) $(TESTOBJ:.o=.d) $(wildcard $(B)/tests/bench/proxy/*.d $(B)/tests/faults/*.d)

@@ -21,6 +21,8 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 source=$here/mitmproxy
+# shellcheck source=rootfs/host-apt.sh disable=SC1091
+. "$here/host-apt.sh"
 out=build/image/egress-proxy-mitmproxy.oci.tar
 name=egress-proxy-mitmproxy:latest
 version=1
@@ -40,12 +42,6 @@ while getopts fo: option; do
 	*) exit 2 ;;
 	esac
 done
-
-host_suite() {
-	[ -r /etc/os-release ] || return 0
-	# shellcheck source=/dev/null
-	(. /etc/os-release && [ "${ID:-}" = debian ] && echo "${VERSION_CODENAME:-}") || true
-}
 
 suite=${SUITE:-$(host_suite)}
 suite=${suite:-bookworm}
@@ -69,47 +65,9 @@ choose_mode() {
 	fi
 }
 
-# The host's sources of this suite, as one-line entries (both of apt's forms are read). Nothing
-# where the host has none: mmdebstrap then takes Debian's default mirror.
-host_sources() {
-	cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
-		awk -v suite="$suite" '
-		/^deb[ \t]/ {
-			at = 2; options = ""
-			if ($2 ~ /^\[/) { do { options = options " " $at } while ($(at++) !~ /\]$/) }
-			if ($(at + 1) ~ "^" suite "(-updates|-security)?$") print
-		}'
-	for file in /etc/apt/sources.list.d/*.sources; do
-		[ -r "$file" ] && awk -v suite="$suite" '
-		function flush(    i, j, n, m, u, s, opt) {
-			n = split(field["uris"], u); m = split(field["suites"], s)
-			opt = field["signed-by"] ~ /^\// ? "[signed-by=" field["signed-by"] "] " : ""
-			if (field["enabled"] != "no" && field["types"] ~ /(^| )deb( |$)/)
-				for (i = 1; i <= n; i++) for (j = 1; j <= m; j++)
-					if (s[j] ~ "^" suite "(-updates|-security)?$")
-						print "deb " opt u[i] " " s[j] " " field["components"]
-			split("", field)
-		}
-		/^#/ { next }
-		/^[ \t]*$/ { flush(); next }
-		/^[A-Za-z-]+:/ {
-			key = tolower(substr($0, 1, index($0, ":") - 1))
-			value = substr($0, index($0, ":") + 1)
-			gsub(/^[ \t]+|[ \t]+$/, "", value); field[key] = value
-		}
-		END { flush() }' "$file"
-	done
-	return 0
-}
-
-# How the host reaches its mirrors: a proxy, its CA, its retries.
-host_apt_options() {
-	apt-config dump 2>/dev/null | grep -E '^Acquire::(https?::|Retries )[^"]*"[^"]+";$' || true
-}
-
 make_base_layer() {
 	base_packages=$(sed 's/#.*//' "$source/packages" | xargs | tr ' ' ',')
-	sources=$(host_sources)
+	sources=$(host_sources "$suite")
 	host_apt_options >"$work/apt.conf"
 	sed 's/#.*//; /^[ \t]*$/d' "$source/dpkg-trim.cfg" >"$work/dpkg.cfg"
 	hook="root=\$1
@@ -198,8 +156,8 @@ mkdir -p "$(dirname "$out")"
 folder=$(cd "$(dirname "$out")" && pwd)
 out=$folder/$(basename "$out")
 
-base_inputs=$(inputs_of "$here/build-image.sh" "$source/packages" "$source/dpkg-trim.cfg" "$source/finish.sh" | sum)
-inputs=$(inputs_of "$here/build-image.sh" "$source/packages" "$source/dpkg-trim.cfg" "$source/finish.sh" \
+base_inputs=$(inputs_of "$here/build-image.sh" "$here/host-apt.sh" "$source/packages" "$source/dpkg-trim.cfg" "$source/finish.sh" | sum)
+inputs=$(inputs_of "$here/build-image.sh" "$here/host-apt.sh" "$source/packages" "$source/dpkg-trim.cfg" "$source/finish.sh" \
 	"$source/entrypoint" "$source"/egress_proxy/*.py | sum)
 if [ -z "$force" ] && [ -s "$out" ] && [ "$(cat "$out.inputs" 2>/dev/null)" = "$inputs" ]; then
 	echo "$out is up to date"

@@ -4,10 +4,12 @@
 
 usage: run.py --start-mitmproxy [-k WORD]
        run.py --start-native PATH [-k WORD]
+       run.py --start-docker IMAGE --name NAME [-k WORD]
        run.py --proxy HOST:PORT --ca FILE --recorder HOST:PORT --audit FILE [--name NAME] [-k WORD]
 
-The first two make a world of their own (world.py). The third takes a running proxy with the routes
-and tokens of cases.json, whose names lead to a running recorder. Prints TAP and a count.
+The first two make a world of their own (world.py). The third starts a container (docker_proxy.py) and stands
+in the network namespace of its daemon. The fourth takes a running proxy with the routes and tokens of cases.json,
+whose names lead to a running recorder. Prints TAP and a count.
 """
 
 import argparse
@@ -24,6 +26,7 @@ sys.dont_write_bytecode = True
 
 import world  # noqa: E402
 from client import Client  # noqa: E402
+from docker_proxy import DockerProxy  # noqa: E402
 
 AUDIT_PATIENCE = 1.5
 SECRET_WORDS = ("secret-value", "tok-api", "tok-key", "secret-pass", "ghp_raw")
@@ -183,6 +186,7 @@ def parse_arguments():
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--start-mitmproxy", action="store_const", dest="start", const=world.MITMPROXY)
     start.add_argument("--start-native", type=world.native, dest="start", metavar="PATH")
+    start.add_argument("--start-docker", dest="image", metavar="IMAGE")
     parser.add_argument("--proxy", type=address)
     parser.add_argument("--ca")
     parser.add_argument("--recorder", type=address)
@@ -193,11 +197,29 @@ def parse_arguments():
     return parser.parse_args()
 
 
+def run_in_docker(options, data, cases):
+    for case in cases:
+        if "docker" in case.get("not_for", {}):
+            case["not_for"][options.name] = case["not_for"]["docker"]
+    with tempfile.TemporaryDirectory() as folder:
+        folder = options.keep or folder
+        world.start_recorder(folder)
+        proxy = DockerProxy(folder, data, options.image, f"{folder}/outside-ca.crt")
+        try:
+            client = Client((proxy.host, proxy.port), proxy.ca_file)
+            recorder = ("127.0.0.1", world.CONTROL_PORT)
+            return run_cases(cases, options.name, client, recorder, Audit(proxy.audit_path), proxy)
+        finally:
+            proxy.stop()
+
+
 def main():
     options = parse_arguments()
     with open(os.path.join(HERE, "cases.json"), encoding="utf-8") as file:
         data = json.load(file)
     cases = [case for case in data["cases"] if options.k in case["id"]]
+    if options.image:
+        return run_in_docker(options, data, cases)
     if not options.start:
         client = Client(options.proxy, options.ca)
         return run_cases(cases, options.name, client, options.recorder, Audit(options.audit))
