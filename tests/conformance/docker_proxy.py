@@ -6,40 +6,27 @@ Runs in: the test process, in the network namespace of the daemon that DOCKER_HO
 listens too: the egress network's gateway is where every name leads. Needs: docker.
 """
 
-import io
 import json
 import os
 import socket
 import subprocess
-import tarfile
+import sys
 import threading
 
 import world
 
-USER = 1000
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
+
+from secrets_archive import USER, secrets_archive  # noqa: E402
+
 TMPFS = f"rw,noexec,nosuid,nodev,uid={USER},gid={USER},mode=0700,size="
 FOLDERS = {"/etc/egress-proxy": "1m", "/home/mitmproxy/.mitmproxy": "1m", "/tmp": "64m", "/run/egress-proxy": "64k"}
-ROUTES = "etc/egress-proxy/routes.yaml"
-CA = "home/mitmproxy/.mitmproxy/mitmproxy-ca.pem"
-TOKENS = "run/egress-proxy/tokens"
 INTERNAL = ["--internal", "--ipv6=false", "--opt", "com.docker.network.bridge.inhibit_ipv4=true"]
 START_SECONDS = 30
 
 
 def docker(*words):
     return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout.strip()
-
-
-def secrets_archive(files):
-    """[(name, bytes)] → the archive that the image reads on its standard input"""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in files:
-            info = tarfile.TarInfo(name)
-            info.size, info.mode, info.uid, info.gid = len(data), 0o400, USER, USER
-            tar.addfile(info, io.BytesIO(data))
-        end = out.tell()
-    return out.getvalue()[:end] + b"\0" * 1024
 
 
 def token_lines(tokens):
@@ -110,12 +97,11 @@ class DockerProxy:
 
     def _start(self, data):
         with open(self.ca_path, "rb") as file:
-            files = [(ROUTES, world.render_routes(data["routes"]).encode()), (CA, file.read())]
-        files.append((TOKENS, token_lines(data["tokens"])))
+            secrets = [world.render_routes(data["routes"]).encode(), file.read(), token_lines(data["tokens"])]
         with open(self.error_path, "wb") as errors:
             self.process = subprocess.Popen(["docker", "start", "--attach", "--interactive", self.name],
                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)  # fmt: skip
-        self.process.stdin.write(secrets_archive(files))
+        self.process.stdin.write(secrets_archive(secrets))
         self.process.stdin.flush()  # and stays open: the image must not wait for its end
         ready = threading.Event()
         self.reader = threading.Thread(target=self._copy, args=(ready,), daemon=True)
