@@ -100,7 +100,7 @@ $(B)/gen/make_image: $(B)/rootfs/native/make_image.o $(call part,base)
 ifneq ($(SANITIZE),)
 $(B)/gen/native_digest.h:
 	@mkdir -p $(@D)
-	$(Q)echo '#define NATIVE_IMAGE_DIGEST ""' >$@
+	$(Q)printf '#define NATIVE_%s_DIGEST ""\n' IMAGE MANIFEST >$@
 else
 $(B)/gen/native_digest.h $(B)/bin/native.oci.tar &: $(B)/gen/make_image $(B)/bin/egress-proxy
 	$(call say,GEN)
@@ -108,7 +108,7 @@ $(B)/gen/native_digest.h $(B)/bin/native.oci.tar &: $(B)/gen/make_image $(B)/bin
 	$(Q)$< $(B)/gen/egress-proxy $(B)/bin/native.oci.tar $(B)/gen/native_digest.h
 endif
 
-$(B)/runtime/native_image.o: $(B)/gen/native_digest.h
+$(B)/runtime/native_image.o $(B)/runtime/docker_image.o: $(B)/gen/native_digest.h
 
 # Its content is the command lines: when they change, everything is built anew.
 $(B)/flags: FORCE

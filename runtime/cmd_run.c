@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * `bottle run`, up to the plan: options, manifest, plan, and with --dry-run its print. Nothing has
- * changed when run_plan() takes over. Runs in: launcher.
+ * changed when the backend takes over. Runs in: launcher.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,14 +10,31 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "runtime/backend.h"
 #include "runtime/commands.h"
 #include "runtime/manifest_load.h"
-#include "runtime/plan.h"
-#include "runtime/run.h"
 #include "runtime/token_check.h"
+
+/* The option counts before the variable. Where auto had to take another than the first, that is told. */
+static int choose_backend(const struct run_options *options, const struct backend **ret_backend,
+			  struct err *err)
+{
+	const char *variable = getenv("BOTTLE_BACKEND");
+	const char *word = options->backend	   ? options->backend
+			   : variable && *variable ? variable
+						   : NULL;
+	struct err why;
+
+	TRY(backend_choose(word, ret_backend, &why, err));
+	if (why.text[0] && !options->quiet)
+		log_note("backend: %s, since %s does not work here: %s", (*ret_backend)->name,
+			 backend_at(0)->name, why.text);
+	return 0;
+}
 
 static int make_plan(struct plan *plan, const struct run_options *options, struct err *err)
 {
+	const struct backend *backend;
 	cleanup_with(state_clear) struct state state;
 	cleanup_with(manifest_clear) struct manifest manifest;
 	struct plan_dirs dirs;
@@ -28,8 +45,9 @@ static int make_plan(struct plan *plan, const struct run_options *options, struc
 	TRY(manifest_load(&manifest, options->file, options->allow.len > 0, &state, err));
 	TRY(manifest_apply_overrides(&manifest, getenv("BOTTLE_EGRESS_PROXY_IMAGE"),
 				     getenv("BOTTLE_EGRESS_PROXY_PORT"), err));
+	TRY(choose_backend(options, &backend, err));
 	dirs = (struct plan_dirs){ state.data_path, state.state_path, state.runtime_path };
-	return plan_make(plan, &manifest, options, &dirs, err);
+	return plan_make(plan, backend, &manifest, options, &dirs, err);
 }
 
 static int planned(const struct run_options *options, struct timings *timings)
@@ -47,7 +65,7 @@ static int planned(const struct run_options *options, struct timings *timings)
 	timing_mark(timings, TIMING_PLANNED);
 	if (options->dry_run)
 		return plan_print(&plan, options->json, stdout) < 0 ? EXIT_BOTTLE_FAILED : 0;
-	return run_plan(&plan, timings);
+	return plan.backend->run(&plan, timings);
 }
 
 int cmd_run(int argc, char **argv)

@@ -12,5 +12,7 @@ enum {
 
 int cmd_run(int argc, char **argv);
 int cmd_trust(int argc, char **argv);
+int cmd_stop(int argc, char **argv);
+int cmd_prune(int argc, char **argv);
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "runtime/commands.h"
+#include "runtime/report.h"
 #include "runtime/wire.h"
 
 int finish_status(const struct session *s)
@@ -136,34 +137,7 @@ void finish_explain_exec(const struct session *s)
 		  command, found, *real ? real : "/", *real ? real : "/");
 }
 
-/* What was not there at the start could not be made read-only; if it is there now, say so. What was
- * there was read-only for as long as it was the same. */
-static void report_guarded(const struct session *s)
-{
-	bool lost = s->failure && strcmp(s->failed_step, WIRE_STEP_GUARD) == 0;
-	cleanup_with(strlist_clear) struct strlist made = { 0 };
-	cleanup_with(strlist_clear) struct strlist changed = { 0 };
-
-	if (plan_guard_find_made(s->plan, &made) < 0 ||
-	    plan_guard_find_changed(s->plan, lost, &changed) < 0)
-		log_warning("out of memory: not looked for what was made inside the bottle");
-	for (size_t i = 0; i < changed.len; i++)
-		log_warning("%s was replaced or changed during the run, by you or by the agent; "
-			    "look at it before one of your tools obeys it",
-			    changed.items[i]);
-	for (size_t i = 0; i < made.len; i++)
-		log_warning("%s was made inside the bottle; look at it before one of your tools "
-			    "obeys it",
-			    made.items[i]);
-}
-
 void finish_report(const struct session *s)
 {
-	char line[2048];
-
-	report_guarded(s); /* also under --quiet: it is all that stands before their being obeyed */
-	if (s->plan->quiet)
-		return;
-	if (audit_summary_line(&s->audit, line, sizeof(line)))
-		log_note("%s", line);
+	report_end(s->plan, &s->audit, s->failure && strcmp(s->failed_step, WIRE_STEP_GUARD) == 0);
 }

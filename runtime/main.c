@@ -27,6 +27,8 @@ static const struct command {
 } commands[] = {
 	{ "run", cmd_run, "run [OPTION]... [--] COMMAND...", "run a command in a bottle" },
 	{ "trust", cmd_trust, "trust [FILE]", "show a manifest and accept it as it is" },
+	{ "stop", cmd_stop, "stop NAME", "end the bottles of that name, and what is left of them" },
+	{ "prune", cmd_prune, "prune", "remove what killed bottles left" },
 	{ "image", cmd_image, "image import|list|remove", "proxy images" },
 	{ "doctor", cmd_doctor, "doctor [--json]", "what this host can do, tried" },
 	{ "version", cmd_version, "version", "print the version" },

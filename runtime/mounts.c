@@ -53,29 +53,6 @@ static void stage_clear(struct stage *stage)
 	fd_close(&stage->plain_fd);
 }
 
-int mount_list_add(struct mount_list *list, struct mount_op op)
-{
-	struct mount_op *grown = realloc(list->ops, (list->len + 1) * sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	list->ops = grown;
-	op.at = op.at ? strdup(op.at) : NULL;
-	op.source = op.source ? strdup(op.source) : NULL;
-	list->ops[list->len++] = op;
-	return 0;
-}
-
-void mount_list_clear(struct mount_list *list)
-{
-	for (size_t i = 0; i < list->len; i++) {
-		free(list->ops[i].at);
-		free(list->ops[i].source);
-	}
-	free(list->ops);
-	*list = (struct mount_list){ 0 };
-}
-
 /* --- thin names for the mount API of 5.2 and 5.12 ------------------------------------------- */
 
 static int clone_tree(int dir_fd, const char *path, bool recursive)

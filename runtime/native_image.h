@@ -6,14 +6,8 @@
 #ifndef RUNTIME_NATIVE_IMAGE_H
 #define RUNTIME_NATIVE_IMAGE_H
 
-#include <stdbool.h>
-
 #include "rootfs/image.h"
-
-/* What `proxy.image` calls it, and the tag that it has in the store. */
-#define NATIVE_IMAGE_NAME "native"
-
-bool native_image_is_name(const char *name);
+#include "runtime/native_archive.h"
 
 /* As image_find. Imports it first where the store does not have it, from bottle's own files. */
 int native_image_find(const char *data_dir, struct image *ret_image, struct err *err) MUST_CHECK;

@@ -48,6 +48,12 @@ static int take(struct run_options *o, enum run_option which, char *value, struc
 	case RUN_OPT_NO_STDIN:
 		o->no_stdin = true;
 		return 0;
+	case RUN_OPT_BACKEND:
+		o->backend = value;
+		return 0;
+	case RUN_OPT_AGENT_IMAGE:
+		o->agent_image = value;
+		return 0;
 	case RUN_OPT_IDMAP:
 		o->idmap = value;
 		return 0;

@@ -7,9 +7,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/cleanup.h"
+#include "runtime/backend.h"
 
 int plan_warn(struct plan *plan, const char *fmt, ...)
 {
@@ -30,9 +30,9 @@ static bool is_taken(const char *name)
 }
 
 /* The manifest's name, else one made of the work folder's: a log under a name that says whose. */
-static int choose_name(struct plan *plan, const struct run_options *options, const char *folder,
-		       struct err *err)
+static int choose_name(struct plan *plan, const struct run_options *options, struct err *err)
 {
+	const char *folder = plan->work_folder;
 	const char *base = strrchr(folder, '/');
 	char name[42] = "bottle";
 	size_t len = 0;
@@ -64,6 +64,14 @@ static int choose_name(struct plan *plan, const struct run_options *options, con
 		name[len] = '\0';
 	plan->name = str_printf("%s%s", is_taken(name) ? "bottle-" : "", name);
 	return plan->name ? 0 : err_sys(err, ENOMEM, "make the plan");
+}
+
+int plan_choose_name(struct plan *plan, const struct run_options *options, struct err *err)
+{
+	TRY(choose_name(plan, options, err));
+	plan->hostname = strdup(plan->manifest.agent.hostname ? plan->manifest.agent.hostname
+							      : plan->name);
+	return plan->hostname ? 0 : err_sys(err, ENOMEM, "make the plan");
 }
 
 static bool is_reserved(const char *name, size_t len)
@@ -120,6 +128,12 @@ static int apply_options(struct plan *plan, const struct run_options *o, struct 
 		m->idmap = IDMAP_AUTO;
 	else if (o->idmap)
 		return err_set(err, EINVAL, "--idmap %s: must be auto, single or subid", o->idmap);
+	if (o->agent_image) {
+		free(m->agent.image);
+		m->agent.image = strdup(o->agent_image);
+		if (!m->agent.image)
+			return err_sys(err, ENOMEM, "make the plan");
+	}
 	for (char **word = o->command; word && *word; word++) {
 		if (word == o->command)
 			strlist_clear(&m->agent.command);
@@ -128,33 +142,6 @@ static int apply_options(struct plan *plan, const struct run_options *o, struct 
 	if (!m->agent.command.len && !o->dry_run)
 		return err_set(err, EINVAL,
 			       "no command: give one after '--', or agent.command in the manifest");
-	return 0;
-}
-
-static int choose_idmap(struct plan *plan, struct err *err)
-{
-	plan->idmap = plan->manifest.idmap;
-	if (plan->idmap == IDMAP_AUTO)
-		plan->idmap = image_has_label(&plan->image, "bottle.idmap", "subid") ? IDMAP_SUBID
-										     : IDMAP_SINGLE;
-	if (plan->idmap == IDMAP_SUBID)
-		TRY(host_find_subids(plan->host.uid, &plan->subids, err));
-	if (plan->idmap == IDMAP_SINGLE && plan->host.group_count)
-		TRY(plan_warn(plan,
-			      "the %d supplementary groups of this user stay with the agent (a "
-			      "single id map cannot drop them); files that only a group may read "
-			      "are readable inside where they are bound",
-			      plan->host.group_count));
-	plan->proxy.id = (struct idmap_role){
-		.inside_uid = plan->image.uid,
-		.inside_gid = plan->image.gid,
-		.outer_uid = plan->idmap == IDMAP_SUBID ? 1 : 0,
-		.outer_gid = plan->idmap == IDMAP_SUBID ? 1 : 0,
-	};
-	plan->agent.id = (struct idmap_role){
-		.inside_uid = plan->host.uid,
-		.inside_gid = plan->host.gid,
-	};
 	return 0;
 }
 
@@ -169,32 +156,11 @@ const char *plan_token_where(const struct plan *plan, const char *token_ref)
 	return m->upstream.where;
 }
 
-/* Descriptors that launcher, init or a reaper hold at once, besides a listener for each port and, in
- * the agent's last step, one for each writable path. 60 were enough for one port. */
-enum { OPEN_FILES_LEAST = 128 };
-
-static int check_open_files(const struct plan *plan, struct err *err)
+int plan_make(struct plan *plan, const struct backend *backend, struct manifest *manifest,
+	      const struct run_options *options, const struct plan_dirs *dirs, struct err *err)
 {
-	rlim_t least = OPEN_FILES_LEAST + plan->port_count + plan->agent.writable.len;
-	struct rlimit own;
-
-	if (getrlimit(RLIMIT_NOFILE, &own) < 0)
-		return err_sys(err, errno, "read the limit RLIMIT_NOFILE");
-	if (own.rlim_max >= least)
-		return 0;
-	return err_set(
-		err, EMFILE,
-		"the limit of open files (RLIMIT_NOFILE, `ulimit -Hn`) is %llu; this run needs "
-		"at least %llu",
-		(unsigned long long)own.rlim_max, (unsigned long long)least);
-}
-
-int plan_make(struct plan *plan, struct manifest *manifest, const struct run_options *options,
-	      const struct plan_dirs *dirs, struct err *err)
-{
-	*plan = (struct plan){ .manifest = *manifest };
+	*plan = (struct plan){ .manifest = *manifest, .backend = backend };
 	manifest_init(manifest);
-	plan->link = netns_link_default();
 	plan->fail_on_denied = options->fail_on_denied;
 	plan->timings = options->timings;
 	plan->quiet = options->quiet;
@@ -203,19 +169,7 @@ int plan_make(struct plan *plan, struct manifest *manifest, const struct run_opt
 	TRY(state_run_id(plan->run_id, err));
 	TRY(apply_options(plan, options, err));
 	TRY(manifest_check(&plan->manifest, err));
-	TRY(host_probe(&plan->host, err));
-	TRY(plan_proxy(plan, dirs, err));
-	TRY(choose_idmap(plan, err));
-	TRY(limits_plan(&plan->manifest.limits, &plan->host.cgroup, &plan->limits, err));
-	for (size_t i = 0; i < plan->limits.warnings.len; i++)
-		TRY(plan_warn(plan, "%s", plan->limits.warnings.items[i]));
-	plan->waits_for_launcher = plan->idmap == IDMAP_SUBID || plan->limits.by_cgroup;
-	TRY(plan_agent(plan, options, dirs, err));
-	TRY(check_open_files(plan, err));
-	TRY(choose_name(plan, options, plan->work_folder, err));
-	plan->hostname = strdup(plan->manifest.agent.hostname ? plan->manifest.agent.hostname
-							      : plan->name);
-	return plan->hostname ? 0 : err_sys(err, ENOMEM, "make the plan");
+	return backend->plan(plan, options, dirs, err);
 }
 
 static void role_clear(struct plan_role *role)
@@ -231,8 +185,9 @@ void plan_clear(struct plan *plan)
 {
 	manifest_clear(&plan->manifest);
 	free(plan->name);
-	limits_plan_clear(&plan->limits);
-	image_clear(&plan->image);
+	if (plan->backend)
+		plan->backend->plan_clear(plan);
+	strlist_clear(&plan->limits.warnings);
 	role_clear(&plan->proxy);
 	role_clear(&plan->agent);
 	free(plan->hostname);

@@ -18,6 +18,7 @@
 #include "netns/gate.h"
 #include "netns/netns.h"
 #include "rootfs/image.h"
+#include "runtime/docker_plan.h"
 #include "runtime/guard_mark.h"
 #include "runtime/host.h"
 #include "runtime/idmap.h"
@@ -57,7 +58,10 @@ struct proxy_fds {
 	int gate;
 };
 
+struct backend;
+
 struct plan {
+	const struct backend *backend;
 	struct manifest manifest;
 	char *name;
 	char run_id[STATE_RUN_ID_SIZE];
@@ -93,6 +97,8 @@ struct plan {
 	struct strlist masked; /* unix sockets and FIFOs hidden from the agent */
 	struct strlist warnings;
 	bool fail_on_denied, timings, quiet, no_stdin;
+
+	struct docker_plan docker; /* the Docker backend's */
 };
 
 /* Where bottle keeps things: absolute paths. */
@@ -103,9 +109,14 @@ struct plan_dirs {
 };
 
 /* Makes the plan. Takes the manifest over (also on failure). Only looks: reads files and folders. */
-int plan_make(struct plan *plan, struct manifest *manifest, const struct run_options *options,
-	      const struct plan_dirs *dirs, struct err *err) MUST_CHECK;
+int plan_make(struct plan *plan, const struct backend *backend, struct manifest *manifest,
+	      const struct run_options *options, const struct plan_dirs *dirs,
+	      struct err *err) MUST_CHECK;
 void plan_clear(struct plan *plan);
+
+/* For the backends' parts: the bottle's name, and the agent's host name. After the work folder. */
+int plan_choose_name(struct plan *plan, const struct run_options *options,
+		     struct err *err) MUST_CHECK;
 
 /* Its parts: plan_proxy.c (image, targets, routes) and plan_agent.c (files, environment). */
 int plan_proxy(struct plan *plan, const struct plan_dirs *dirs, struct err *err) MUST_CHECK;

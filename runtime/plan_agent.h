@@ -6,6 +6,15 @@
 #include "runtime/plan.h"
 #include "runtime/plan_path.h"
 
+/* Where the agent finds what it is to trust, in every backend. */
+#define PLAN_AGENT_CA	      "/run/bottle/ca.pem"
+#define PLAN_AGENT_BUNDLE     "/run/bottle/ca-bundle.pem"
+#define PLAN_AGENT_TRUSTSTORE "/run/bottle/truststore.p12"
+
+/* plan_agent_env.c: its home (plan->home), and its environment, once home and work folder are known. */
+int plan_agent_home(struct plan *plan, struct err *err) MUST_CHECK;
+int plan_agent_env(struct plan *plan) MUST_CHECK;
+
 /* A file or folder of the host that is shown at its own place. */
 struct plan_bind {
 	char path[PATH_MAX]; /* canonical */

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "runtime/plan.h"
+#include "runtime/backend.h"
 
 static json_t *strings(const struct strlist *list)
 {
@@ -113,25 +113,94 @@ static json_t *limits_of(const struct limits_plan *plan)
 			 limit_of(plan->files_hard), "tmp_bytes", limit_of(limits->tmp_bytes));
 }
 
-static json_t *build(const struct plan *plan)
+static json_t *proxy_of(const struct plan *plan)
 {
-	const struct manifest *m = &plan->manifest;
 	char link[INET_ADDRSTRLEN];
 
 	inet_ntop(AF_INET, &plan->link.egress_addr, link, sizeof(link));
-	return json_pack("{s:s, s:s?, s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:s?, "
-			 "s:s?}, s:{s:s, s:s, s:i, s:s, s:i, s:o}, s:o, s:o}",
-			 "name", plan->name, "manifest", m->path, "backend", "namespaces", "idmap",
-			 plan->idmap == IDMAP_SUBID ? "subid" : "single", "command",
-			 strings(&plan->agent.argv), "work_folder", plan->work_folder, "hostname",
-			 plan->hostname, "environment", names_of(&plan->agent.env), "files",
-			 files_of(&plan->agent), "masked_sockets", strings(&plan->masked), "routes",
-			 routes_of(m), "tokens", strings(&plan->token_refs), "upstream_proxy",
-			 "url", m->upstream.url, "ca", m->upstream.ca_path, "proxy", "image",
-			 plan->image.digest, "root", plan->image.root_path, "uid",
-			 (int)plan->image.uid, "address", link, "port", (int)m->proxy_port, "files",
-			 files_of(&plan->proxy), "limits", limits_of(&plan->limits), "warnings",
-			 strings(&plan->warnings));
+	return json_pack("{s:s, s:s, s:i, s:s, s:i, s:o}", "image", plan->image.digest, "root",
+			 plan->image.root_path, "uid", (int)plan->image.uid, "address", link,
+			 "port", (int)plan->manifest.proxy_port, "files", files_of(&plan->proxy));
+}
+
+static json_t *image_of(const struct docker_image *image)
+{
+	static const char *const ways[] = {
+		[DOCKER_IMAGE_THERE] = "there",
+		[DOCKER_IMAGE_LOAD] = "loaded from",
+		[DOCKER_IMAGE_BUILD] = "built from",
+		[DOCKER_IMAGE_PULL] = "pulled",
+	};
+
+	return json_pack("{s:s, s:s?, s:s, s:s?}", "name", image->name, "id", image->id, "how",
+			 ways[image->way], "source", image->source);
+}
+
+/* What will be done, in order, as the CLI is told it. */
+static json_t *docker_of(const struct plan *plan)
+{
+	const struct docker_plan *d = &plan->docker;
+	static const char *const hosts[] = {
+		[DOCKER_GATEWAY_ISOLATED] = "not reached: the bridge has no address",
+		[DOCKER_GATEWAY_INHIBITED] = "not reached: the bridge has no address",
+		[DOCKER_GATEWAY_OPEN] = "REACHED by its address on the bridge",
+	};
+	struct strlist internal = { 0 }, egress = { 0 };
+	json_t *value = NULL;
+
+	if (docker_plan_network(d, true, &internal) == 0 &&
+	    docker_plan_network(d, false, &egress) == 0)
+		value = json_pack(
+			"{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:i}", "engine", d->engine,
+			"host", hosts[d->gateway], "proxy_image", image_of(&d->proxy_image),
+			"agent_image", image_of(&d->agent_image), "secrets",
+			d->proxy_image.by_stdin
+				? "on the proxy's standard input; Docker has none of them"
+				: "by docker cp and in the environment: Docker's storage has them",
+			"internal_network", strings(&internal), "egress_network", strings(&egress),
+			"proxy_container", strings(&d->proxy_create), "agent_container",
+			strings(&d->agent_create), "port", (int)plan->manifest.proxy_port);
+	strlist_clear(&internal);
+	strlist_clear(&egress);
+	return value;
+}
+
+/* What both backends have. */
+static json_t *common_of(const struct plan *plan)
+{
+	const struct manifest *m = &plan->manifest;
+
+	return json_pack("{s:s, s:s?, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:{s:s?, s:s?}, s:o}",
+			 "name", plan->name, "manifest", m->path, "backend", plan->backend->name,
+			 "command", strings(&plan->agent.argv), "work_folder", plan->work_folder,
+			 "hostname", plan->hostname, "environment", names_of(&plan->agent.env),
+			 "routes", routes_of(m), "tokens", strings(&plan->token_refs),
+			 "upstream_proxy", "url", m->upstream.url, "ca", m->upstream.ca_path,
+			 "warnings", strings(&plan->warnings));
+}
+
+static json_t *own_of(const struct plan *plan)
+{
+	if (plan->docker.slug)
+		return json_pack("{s:o, s:o}", "files", files_of(&plan->agent), "docker",
+				 docker_of(plan));
+	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "idmap",
+			 plan->idmap == IDMAP_SUBID ? "subid" : "single", "files",
+			 files_of(&plan->agent), "masked_sockets", strings(&plan->masked), "proxy",
+			 proxy_of(plan), "limits", limits_of(&plan->limits));
+}
+
+static json_t *build(const struct plan *plan)
+{
+	json_t *value = common_of(plan);
+	json_t *own = own_of(plan);
+
+	if (!value || !own || json_object_update(value, own) < 0) {
+		json_decref(value);
+		value = NULL;
+	}
+	json_decref(own);
+	return value;
 }
 
 static void print_value(const json_t *value, int indent, FILE *out)

@@ -13,17 +13,10 @@
 #include "config/routes.h"
 #include "runtime/native_image.h"
 #include "runtime/plan.h"
+#include "runtime/plan_contract.h"
 
-/* The proxy of a manifest that names none, and the one that bottle's source makes besides. */
-#define DEFAULT_IMAGE "native"
-#define BUILT_IMAGE   "mitmproxy"
-
-#define CONTRACT_HOME	     "/home/mitmproxy"
-#define CONTRACT_ROUTES	     "/etc/egress-proxy/routes.yaml"
-#define CONTRACT_EXTRA_CA    "/etc/egress-proxy/extra-ca.pem"
-#define CONTRACT_CA	     CONTRACT_HOME "/.mitmproxy/mitmproxy-ca.pem"
-#define CONTRACT_UPSTREAM_CA CONTRACT_HOME "/.mitmproxy/pipelock-ca.pem"
-#define CONTRACT_STORE	     "/etc/ssl/certs/ca-certificates.crt"
+/* The one that bottle's source makes besides. */
+#define BUILT_IMAGE "mitmproxy"
 
 enum {
 	SCRATCH_BYTES = 64 * 1024 * 1024,
@@ -88,46 +81,6 @@ static int collect_targets(struct plan *plan)
 	return collect_ports(plan);
 }
 
-/* Each is read once: what is checked here is what the proxy will trust. */
-static int read_ca_files(struct plan *plan, struct err *err)
-{
-	const struct manifest *m = &plan->manifest;
-	int rc = 0;
-
-	if (m->upstream.ca_path)
-		rc = ca_file_read(m->upstream.ca_path, &plan->upstream_ca, err);
-	if (rc < 0)
-		return err_context(err, rc, "%s: egress.upstream_proxy.ca", m->upstream.where);
-	for (size_t i = 0; i < m->extra_ca.len; i++) {
-		rc = ca_file_read(m->extra_ca.items[i], &plan->extra_ca, err);
-		if (rc < 0)
-			return err_context(err, rc, "%s: egress.extra_ca[%zu]", m->path, i);
-		buf_puts(&plan->extra_ca, "\n");
-	}
-	return plan->extra_ca.failed ? err_sys(err, ENOMEM, "read the extra CAs") : 0;
-}
-
-static int upstream_env(struct plan *plan, struct strlist *env)
-{
-	const struct upstream_proxy *up = &plan->manifest.upstream;
-
-	if (!up->url)
-		return 0;
-	TRY(strlist_addf(env, "HTTPS_PROXY=%s", up->url));
-	TRY(strlist_addf(env, "HTTP_PROXY=%s", up->url));
-	TRY(strlist_add(env, "NO_PROXY=localhost,127.0.0.1"));
-	if (up->ca_path)
-		TRY(strlist_add(env, "EGRESS_PROXY_UPSTREAM_CA=" CONTRACT_UPSTREAM_CA));
-	if (up->auth.kind != AUTH_SCHEME)
-		return 0;
-	TRY(strlist_addf(env, "EGRESS_PROXY_UPSTREAM_SCHEME=%s", up->auth.scheme));
-	for (size_t i = 0; i < plan->token_refs.len; i++)
-		if (strcmp(plan->token_refs.items[i], up->auth.token_ref) == 0)
-			return strlist_addf(
-				env, "EGRESS_PROXY_UPSTREAM_TOKEN=EGRESS_PROXY_TOKEN_%zu", i);
-	return -ENOKEY;
-}
-
 static void number_fds(struct plan *plan)
 {
 	struct proxy_fds *fds = &plan->proxy_fds;
@@ -157,7 +110,7 @@ static int proxy_env(struct plan *plan)
 			TRY(strlist_add(env, item));
 	}
 	inet_ntop(AF_INET, &plan->link.egress_addr, listen, sizeof(listen));
-	TRY(strlist_add(env, "HOME=" CONTRACT_HOME));
+	TRY(strlist_add(env, "HOME=" PLAN_CONTRACT_HOME));
 	TRY(strlist_addf(env, "EGRESS_PROXY_PORT=%u", plan->manifest.proxy_port));
 	TRY(strlist_addf(env, "EGRESS_PROXY_LISTEN_HOST=%s", listen));
 	TRY(strlist_addf(env, "EGRESS_PROXY_AUDIT_FD=%d", plan->proxy_fds.audit));
@@ -165,8 +118,8 @@ static int proxy_env(struct plan *plan)
 	if (plan->proxy_fds.listen >= 0)
 		TRY(strlist_add(env, "LISTEN_FDS=1"));
 	if (plan->extra_ca.len)
-		TRY(strlist_add(env, "EGRESS_PROXY_EXTRA_CA=" CONTRACT_EXTRA_CA));
-	return upstream_env(plan, env);
+		TRY(strlist_add(env, "EGRESS_PROXY_EXTRA_CA=" PLAN_CONTRACT_EXTRA_CA));
+	return plan_contract_upstream_env(plan, env);
 }
 
 /* What every proxy's root has besides the image's tree, in this order. */
@@ -198,7 +151,7 @@ static const struct mount_op root_ops[] = {
 	  .bytes = SCRATCH_BYTES,
 	  .flags = MOUNT_NOEXEC },
 	{ .kind = MOUNT_TMPFS,
-	  .at = CONTRACT_HOME,
+	  .at = PLAN_CONTRACT_HOME,
 	  .mode = 0700,
 	  .bytes = SCRATCH_BYTES,
 	  .flags = MOUNT_NOEXEC },
@@ -209,8 +162,14 @@ static const struct mount_op root_ops[] = {
 	  .flags = MOUNT_NOEXEC },
 	/* The gate's resolver: knows the routed names, each under an address of its own. */
 	{ .kind = MOUNT_TEXT, .at = "/etc/resolv.conf", .source = "nameserver 127.0.0.1\n" },
-	{ .kind = MOUNT_HANDED, .at = CONTRACT_CA, .content = PLAN_CA_SECRET, .flags = SECRET },
-	{ .kind = MOUNT_HANDED, .at = CONTRACT_ROUTES, .content = PLAN_ROUTES, .flags = SECRET },
+	{ .kind = MOUNT_HANDED,
+	  .at = PLAN_CONTRACT_CA,
+	  .content = PLAN_CA_SECRET,
+	  .flags = SECRET },
+	{ .kind = MOUNT_HANDED,
+	  .at = PLAN_CONTRACT_ROUTES,
+	  .content = PLAN_ROUTES,
+	  .flags = SECRET },
 };
 
 /* Where a route names localhost, the gate's resolver must be asked for it, as for any other name. */
@@ -226,24 +185,6 @@ static int mount_hosts(const struct plan *plan, struct mount_list *list)
 						       .source = (char *)(uintptr_t)text });
 }
 
-/* The agent's NO_PROXY has these names: most programs connect to the agent's own loopback. */
-static int warn_of_local_routes(struct plan *plan)
-{
-	static const char *const local[] = { "localhost", "127.0.0.1", "::1" };
-	const struct manifest *m = &plan->manifest;
-
-	for (size_t i = 0; i < m->route_count; i++)
-		for (size_t j = 0; j < sizeof(local) / sizeof(local[0]); j++)
-			if (strcmp(m->routes[i].host, local[j]) == 0)
-				return plan_warn(plan,
-						 "%s: programs inside do not ask a proxy for %s; "
-						 "give the service a name: `host: db.internal` "
-						 "with `address: 127.0.0.1:%u`",
-						 m->routes[i].where, local[j],
-						 m->routes[i].ports[0]);
-	return 0;
-}
-
 /* Label bottle.trust-store=host: the image brings no roots of its own and verifies upstreams by the
  * host's store. One that the host updates by rename stays as it was when the run began. */
 static int mount_store(struct plan *plan, struct mount_list *list)
@@ -257,13 +198,14 @@ static int mount_store(struct plan *plan, struct mount_list *list)
 				 "this host has no store of certificates where one is known to "
 				 "lie; the proxy trusts no upstream but by egress.extra_ca");
 	return mount_list_add(list, (struct mount_op){ .kind = MOUNT_BIND,
-						       .at = CONTRACT_STORE,
+						       .at = PLAN_CONTRACT_STORE,
 						       .source = (char *)(uintptr_t)store });
 }
 
 static int proxy_mounts(struct plan *plan)
 {
-	static const char *const writable[] = { "/dev", "/tmp", "/run", CONTRACT_HOME, "/proc" };
+	static const char *const writable[] = { "/dev", "/tmp", "/run", PLAN_CONTRACT_HOME,
+						"/proc" };
 	struct mount_list *list = &plan->proxy.mounts;
 
 	TRY(mount_list_add(list, (struct mount_op){ .kind = MOUNT_ROOT_TREE,
@@ -274,12 +216,12 @@ static int proxy_mounts(struct plan *plan)
 	TRY(mount_store(plan, list));
 	if (plan->upstream_ca.len)
 		TRY(mount_list_add(list, (struct mount_op){ .kind = MOUNT_HANDED,
-							    .at = CONTRACT_UPSTREAM_CA,
+							    .at = PLAN_CONTRACT_UPSTREAM_CA,
 							    .content = PLAN_UPSTREAM_CA,
 							    .flags = SECRET }));
 	if (plan->extra_ca.len)
 		TRY(mount_list_add(list, (struct mount_op){ .kind = MOUNT_HANDED,
-							    .at = CONTRACT_EXTRA_CA,
+							    .at = PLAN_CONTRACT_EXTRA_CA,
 							    .content = PLAN_EXTRA_CA,
 							    .flags = SECRET }));
 	for (size_t i = 0; i < sizeof(writable) / sizeof(writable[0]); i++)
@@ -289,7 +231,8 @@ static int proxy_mounts(struct plan *plan)
 
 static int find_image(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
 {
-	const char *name = plan->manifest.proxy_image ? plan->manifest.proxy_image : DEFAULT_IMAGE;
+	const char *name = plan->manifest.proxy_image ? plan->manifest.proxy_image
+						      : PLAN_CONTRACT_IMAGE;
 	int rc;
 
 	if (native_image_is_name(name))
@@ -308,7 +251,7 @@ static int find_image(struct plan *plan, const struct plan_dirs *dirs, struct er
 
 int plan_proxy(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
 {
-	TRY(read_ca_files(plan, err));
+	TRY(plan_contract_read_cas(plan, err));
 	TRY(find_image(plan, dirs, err));
 	number_fds(plan);
 	TRY(routes_token_slots(&plan->manifest, &plan->token_refs));
@@ -318,7 +261,7 @@ int plan_proxy(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
 			return err_sys(err, ENOMEM, "plan the proxy");
 	plan->proxy.workdir = strdup(plan->image.workdir);
 	if (!plan->proxy.workdir || collect_targets(plan) < 0 || proxy_env(plan) < 0 ||
-	    proxy_mounts(plan) < 0 || warn_of_local_routes(plan) < 0)
+	    proxy_mounts(plan) < 0 || plan_contract_warn(plan) < 0)
 		return err_sys(err, ENOMEM, "plan the proxy");
 	return 0;
 }

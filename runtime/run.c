@@ -209,7 +209,7 @@ static int start_and_wait(struct run *run, struct err *err)
 	TRY(fork_processes(run, err));
 	timing_mark(&run->timings, TIMING_FORKED);
 	TRY(serve_ids(run, err));
-	TRY(material_make(&material, s, err));
+	TRY(material_make(&material, s->plan, &s->secrets, err));
 	timing_mark(&run->timings, TIMING_MINTED);
 	TRY(serve_gate(run, err));
 	TRY(start_proxy(run, &material, err));

@@ -495,13 +495,14 @@ static void mark_dead(const struct state *state, struct strlist *dead)
 	closedir(dir);
 }
 
-void state_sweep(struct state *state, struct strlist *warnings)
+size_t state_sweep(struct state *state, struct strlist *warnings)
 {
 	cleanup_with(strlist_clear) struct strlist dead = { 0 };
+	size_t removed = 0;
 
 	/* A run that is starting, or another sweep: the next one will do. */
 	if (lock_file(state->runtime_fd, LOCK_EX | LOCK_NB) < 0)
-		return;
+		return 0;
 	mark_dead(state, &dead);
 	(void)!lock_file(state->runtime_fd, LOCK_UN);
 	for (size_t i = 0; i < dead.len; i++) {
@@ -509,7 +510,10 @@ void state_sweep(struct state *state, struct strlist *warnings)
 
 		if (rc < 0)
 			warn_removal(state, dead.items[i], rc, warnings);
+		else
+			removed++;
 	}
+	return removed;
 }
 
 void state_run_end(struct state *state, struct state_run *run, struct strlist *warnings)

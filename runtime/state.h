@@ -61,8 +61,8 @@ int state_run_begin(struct state *state, const char *name, const char *run_id,
 void state_run_end(struct state *state, struct state_run *run, struct strlist *warnings);
 
 /* Removes the folders of dead runs. Off the path to the agent: call it while something boots.
- * Where one cannot be removed, `warnings` gets a sentence with the command that would. */
-void state_sweep(struct state *state, struct strlist *warnings);
+ * Where one cannot be removed, `warnings` gets a sentence with the command that would. Returns how many went. */
+size_t state_sweep(struct state *state, struct strlist *warnings);
 
 /* Calls `each` for every run that is alive, with its folder's name and its info.json. */
 int state_list(struct state *state, void (*each)(void *ctx, const char *folder, const char *info),

@@ -195,27 +195,27 @@ static void put_indexes(struct buf *archive, const struct buf *manifest, const c
 	put_file(archive, "oci-layout", 0644, 0, layout, strlen(layout));
 }
 
-static void make_archive(const struct buf *layer, const struct buf *config, struct buf *ret_archive)
+static void make_archive(const struct buf *layer, const struct buf *config,
+			 struct buf *ret_manifest, struct buf *ret_archive)
 {
-	cleanup_with(buf_clear) struct buf manifest = { 0 };
 	char config_hex[SHA256_HEX_BYTES], layer_hex[SHA256_HEX_BYTES];
 
 	hex_of(config, config_hex);
 	hex_of(layer, layer_hex);
-	buf_printf(&manifest,
+	buf_printf(ret_manifest,
 		   "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA "manifest.v1+json\","
 		   "\"config\":{\"mediaType\":\"" MEDIA
 		   "config.v1+json\",\"digest\":\"sha256:%s\",\"size\":%zu},"
 		   "\"layers\":[{\"mediaType\":\"" MEDIA
 		   "layer.v1.tar\",\"digest\":\"sha256:%s\",\"size\":%zu}]}",
 		   config_hex, config->len, layer_hex, layer->len);
-	check(&manifest);
+	check(ret_manifest);
 	put_header(ret_archive, "blobs/", 0755, 0, 0);
 	put_header(ret_archive, "blobs/sha256/", 0755, 0, 0);
 	put_blob(ret_archive, layer);
 	put_blob(ret_archive, config);
-	put_blob(ret_archive, &manifest);
-	put_indexes(ret_archive, &manifest, config_hex, layer_hex);
+	put_blob(ret_archive, ret_manifest);
+	put_indexes(ret_archive, ret_manifest, config_hex, layer_hex);
 	put_end(ret_archive);
 }
 
@@ -231,16 +231,19 @@ static void write_file(const char *path, const struct buf *bytes)
 		fail(path);
 }
 
-static void write_header(const char *path, const struct buf *config)
+/* The second is the name that Docker has for it where it keeps its images in containerd's store. */
+static void write_header(const char *path, const struct buf *config, const struct buf *manifest)
 {
 	cleanup_with(buf_clear) struct buf text = { 0 };
-	char hex[SHA256_HEX_BYTES];
+	char config_hex[SHA256_HEX_BYTES], manifest_hex[SHA256_HEX_BYTES];
 
-	hex_of(config, hex);
+	hex_of(config, config_hex);
+	hex_of(manifest, manifest_hex);
 	buf_printf(&text,
 		   "/* Made by rootfs/native/make_image.c from the native proxy. Do not edit. */\n"
-		   "#define NATIVE_IMAGE_DIGEST \"sha256:%s\"\n",
-		   hex);
+		   "#define NATIVE_IMAGE_DIGEST \"sha256:%s\"\n"
+		   "#define NATIVE_MANIFEST_DIGEST \"sha256:%s\"\n",
+		   config_hex, manifest_hex);
 	check(&text);
 	write_file(path, &text);
 }
@@ -250,6 +253,7 @@ int main(int argc, char **argv)
 	cleanup_with(buf_clear) struct buf program = { 0 };
 	cleanup_with(buf_clear) struct buf layer = { 0 };
 	cleanup_with(buf_clear) struct buf config = { 0 };
+	cleanup_with(buf_clear) struct buf manifest = { 0 };
 	cleanup_with(buf_clear) struct buf archive = { 0 };
 	char layer_hex[SHA256_HEX_BYTES];
 	cleanup_fd int fd = -1;
@@ -267,8 +271,8 @@ int main(int argc, char **argv)
 	make_layer(&program, &layer);
 	hex_of(&layer, layer_hex);
 	make_config(layer_hex, &config);
-	make_archive(&layer, &config, &archive);
+	make_archive(&layer, &config, &manifest, &archive);
 	write_file(argv[2], &archive);
-	write_header(argv[3], &config);
+	write_header(argv[3], &config, &manifest);
 	return 0;
 }

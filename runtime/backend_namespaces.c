@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The namespaces backend; see backend.h. Runs in: the launcher and the subcommands. */
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "runtime/backend.h"
+#include "runtime/host.h"
+#include "runtime/limits.h"
+#include "runtime/plan_namespaces.h"
+#include "runtime/run.h"
+
+/* A user namespace, and in it a power over another namespace: AppArmor may give the first without the
+ * second. Nothing is left of it. */
+static int try_namespaces(void)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0)
+		_exit(unshare(CLONE_NEWUSER | CLONE_NEWUTS) < 0 ? errno : 0);
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECHILD;
+}
+
+static int check(struct err *err)
+{
+	struct host_facts facts;
+	int rc;
+
+	TRY(host_probe(&facts, err));
+	rc = try_namespaces();
+	if (rc == 0)
+		return 0;
+	err_set(err, -rc, "this host makes no user namespace: %s", strerror(-rc));
+	return host_explain(HOST_STEP_USERNS, -rc, err);
+}
+
+/* Processes, mounts and links of a dead launcher are gone with it; folders are not. */
+static int clean(const char *name, size_t *count, struct strlist *warnings, struct err *err)
+{
+	cleanup_with(state_clear) struct state state;
+	struct host_facts facts;
+	int swept;
+
+	state_init(&state);
+	TRY(state_open(&state, err));
+	if (name) /* folders are swept together */
+		return 0;
+	*count += state_sweep(&state, warnings);
+	TRY(host_probe(&facts, err));
+	swept = limits_cgroup_sweep(&facts.cgroup, err);
+	*count += swept > 0 ? (size_t)swept : 0;
+	return swept < 0 ? swept : 0;
+}
+
+const struct backend backend_namespaces = {
+	.name = "namespaces",
+	.check = check,
+	.plan = plan_namespaces,
+	.plan_clear = plan_namespaces_clear,
+	.run = run_plan,
+	.clean = clean,
+};

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The Docker backend's part of the plan; see docker_plan.h. The command lines are made in docker_create.c.
+ * Runs in: launcher, before anything has changed.
+ */
+#include "runtime/docker_plan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/address.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "config/routes.h"
+#include "runtime/docker_cli.h"
+#include "runtime/docker_create.h"
+#include "runtime/plan_agent.h"
+#include "runtime/plan_contract.h"
+
+enum { ENGINE_MS = 15 * 1000 };
+
+static void json_clear(json_t **value)
+{
+	json_decref(*value);
+}
+
+/* ---- the engine ---- */
+
+/* From which version on a network can be made so, newest first. */
+static const struct {
+	unsigned major, minor;
+	enum docker_gateway gateway;
+} gateways[] = {
+	{ 28, 0, DOCKER_GATEWAY_ISOLATED },
+	{ 20, 10, DOCKER_GATEWAY_INHIBITED },
+};
+
+static const char *const gateway_options[][2] = {
+	[DOCKER_GATEWAY_ISOLATED] = { "com.docker.network.bridge.gateway_mode_ipv4=isolated",
+				      "com.docker.network.bridge.gateway_mode_ipv6=isolated" },
+	[DOCKER_GATEWAY_INHIBITED] = { "com.docker.network.bridge.inhibit_ipv4=true", NULL },
+	[DOCKER_GATEWAY_OPEN] = { NULL, NULL },
+};
+
+static enum docker_gateway gateway_of(const char *version)
+{
+	unsigned major = 0, minor = 0;
+
+	if (sscanf(version, "%u.%u", &major, &minor) != 2)
+		return DOCKER_GATEWAY_OPEN;
+	for (size_t i = 0; i < sizeof(gateways) / sizeof(gateways[0]); i++)
+		if (major > gateways[i].major ||
+		    (major == gateways[i].major && minor >= gateways[i].minor))
+			return gateways[i].gateway;
+	return DOCKER_GATEWAY_OPEN;
+}
+
+static int ask_version(struct buf *out, struct err *err)
+{
+	cleanup_with(strlist_clear) struct strlist argv = { 0 };
+	static const char *const words[] = { "version", "--format", "{{json .}}" };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strlist_add(&argv, words[i]) < 0)
+			return err_sys(err, ENOMEM, "engine");
+	return docker_call(&(struct docker_call){ .step = "engine",
+						  .argv = &argv,
+						  .timeout_ms = ENGINE_MS,
+						  .ends_on_signal = true,
+						  .ret_out = out },
+			   err);
+}
+
+int docker_plan_engine(char **ret_engine, enum docker_gateway *ret_gateway, struct err *err)
+{
+	cleanup_with(buf_clear) struct buf out = { 0 };
+	cleanup_with(json_clear) json_t *said = NULL;
+	const char *version, *component;
+	bool is_docker;
+
+	TRY(ask_version(&out, err));
+	said = json_loadb(out.data ? out.data : "", out.len, 0, NULL);
+	version = json_string_value(json_object_get(json_object_get(said, "Server"), "Version"));
+	if (!version)
+		version = json_string_value(
+			json_object_get(json_object_get(said, "Client"), "Version"));
+	if (!version)
+		return err_set(err, EPROTO, "engine: '%s version' printed no version",
+			       docker_cli_name());
+	component = json_string_value(json_object_get(
+		json_array_get(json_object_get(json_object_get(said, "Server"), "Components"), 0),
+		"Name"));
+	is_docker = component && strcmp(component, "Engine") == 0;
+	*ret_gateway = is_docker ? gateway_of(version) : DOCKER_GATEWAY_OPEN;
+	*ret_engine = str_printf("%s %s",
+				 is_docker   ? "Docker Engine"
+				 : component ? component
+					     : docker_cli_name(),
+				 version);
+	return *ret_engine ? 0 : err_sys(err, ENOMEM, "engine");
+}
+
+/* ---- names ---- */
+
+static int read_boot_id(char ret_id[static 64])
+{
+	cleanup_with(buf_clear) struct buf text = { 0 };
+
+	ret_id[0] = '\0';
+	if (file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &text, NULL) < 0)
+		return 0; /* not Linux: the lock alone says who lives */
+	snprintf(ret_id, 64, "%.*s", (int)strcspn(text.data ? text.data : "", "\n"),
+		 text.data ? text.data : "");
+	return 0;
+}
+
+/* The lock is what tells a live bottle from a dead one; pid and boot id are for who looks at
+ * `docker inspect`. */
+static int make_labels(struct plan *plan, const char *runtime_dir)
+{
+	struct docker_plan *d = &plan->docker;
+	char boot_id[64];
+
+	TRY(read_boot_id(boot_id));
+	TRY(strlist_addf(&d->labels, "bottle.slug=%s", d->slug));
+	TRY(strlist_addf(&d->labels, "bottle.name=%s", plan->name));
+	TRY(strlist_addf(&d->labels, "bottle.uid=%u", (unsigned)geteuid()));
+	TRY(strlist_addf(&d->labels, "bottle.pid=%d", (int)getpid()));
+	TRY(strlist_addf(&d->labels, "bottle.boot-id=%s", boot_id));
+	return strlist_addf(&d->labels, "bottle.lock=%s/%s/lock", runtime_dir, d->slug);
+}
+
+static int make_names(struct plan *plan, const char *runtime_dir)
+{
+	struct docker_plan *d = &plan->docker;
+
+	d->slug = str_printf("%s-%s", plan->name, plan->run_id);
+	if (!d->slug)
+		return -ENOMEM;
+	d->internal_network = str_printf("bottle-internal-%s", d->slug);
+	d->egress_network = str_printf("bottle-egress-%s", d->slug);
+	d->proxy_name = str_printf("bottle-egress-proxy-%s", d->slug);
+	d->agent_name = str_printf("bottle-agent-%s", d->slug);
+	d->folder = str_printf("%s/%s", runtime_dir, d->slug);
+	if (!d->internal_network || !d->egress_network || !d->proxy_name || !d->agent_name ||
+	    !d->folder)
+		return -ENOMEM;
+	return make_labels(plan, runtime_dir);
+}
+
+int docker_plan_network(const struct docker_plan *d, bool internal, struct strlist *ret_argv)
+{
+	TRY(strlist_add(ret_argv, "network"));
+	TRY(strlist_add(ret_argv, "create"));
+	for (size_t i = 0; i < d->labels.len; i++)
+		TRY(strlist_addf(ret_argv, "--label=%s", d->labels.items[i]));
+	if (internal)
+		TRY(strlist_add(ret_argv, "--internal"));
+	for (size_t i = 0; internal && i < 2 && gateway_options[d->gateway][i]; i++)
+		TRY(strlist_addf(ret_argv, "--opt=%s", gateway_options[d->gateway][i]));
+	return strlist_add(ret_argv, internal ? d->internal_network : d->egress_network);
+}
+
+/* ---- what Docker cannot do ---- */
+
+static bool is_loopback(const char *text)
+{
+	struct address ip;
+
+	return address_parse(text, &ip) &&
+	       ((ip.len == 4 && ip.bytes[0] == 127) ||
+		(ip.len == 16 && memcmp(ip.bytes, (const uint8_t[16]){ [15] = 1 }, 16) == 0));
+}
+
+static int check_route(const struct route *r, struct err *err)
+{
+	if (r->address && r->address_port)
+		return err_set(err, EINVAL,
+			       "%s: address: another port than the one asked for is not possible "
+			       "with --backend docker; leave the port out",
+			       r->where);
+	if (is_loopback(r->address ? r->address : r->host))
+		return err_set(err, EINVAL,
+			       "%s: %s is the host's loopback, which a container does not reach; "
+			       "with --backend docker name an address that it does",
+			       r->where, r->address ? r->address : r->host);
+	if (str_starts(r->host, "*.") && (r->address || r->allow_private))
+		return err_set(err, EINVAL,
+			       "%s: address and allow_private are not possible for %s with "
+			       "--backend docker; name the hosts",
+			       r->where, r->host);
+	return 0;
+}
+
+static int check_manifest(const struct manifest *m, struct err *err)
+{
+	if (!m->agent.image)
+		return err_set(err, EINVAL,
+			       "--backend docker: which image does the agent run in? Say "
+			       "agent.image in the manifest, or --agent-image");
+	for (size_t i = 0; i < m->route_count; i++)
+		TRY(check_route(&m->routes[i], err));
+	if (m->upstream.url &&
+	    (is_loopback(m->upstream.host) || strcmp(m->upstream.host, "localhost") == 0))
+		return err_set(err, EINVAL,
+			       "%s: egress.upstream_proxy.url: %s is the host's loopback, which a "
+			       "container does not reach",
+			       m->upstream.where, m->upstream.host);
+	return 0;
+}
+
+static int warn(struct plan *plan)
+{
+	const struct docker_plan *d = &plan->docker;
+
+	if (d->gateway == DOCKER_GATEWAY_OPEN)
+		TRY(plan_warn(plan,
+			      "%s cannot keep the host's address off the internal network: the "
+			      "agent can reach what listens on all addresses of the host",
+			      d->engine));
+	if (!d->proxy_image.by_stdin)
+		TRY(plan_warn(plan,
+			      "the image %s does not take its secrets on standard input (label "
+			      "bottle.secrets=stdin): Docker's storage holds the CA's key, and its "
+			      "record of the container the tokens, while the bottle runs",
+			      d->proxy_image.name));
+	if (!d->proxy_image.knows_ready)
+		TRY(plan_warn(plan,
+			      "the image %s does not say when it is ready (label "
+			      "bottle.ready-fd=1): it counts as ready when its port is open",
+			      d->proxy_image.name));
+	return plan_contract_warn(plan);
+}
+
+/* ---- all of it ---- */
+
+static int plan_files(struct plan *plan, const struct run_options *options,
+		      const struct plan_dirs *dirs, struct err *err)
+{
+	plan->host.uid = geteuid();
+	plan->host.gid = getegid();
+	TRY(plan_agent_home(plan, err));
+	for (size_t i = 0; i < plan->manifest.agent.command.len; i++)
+		if (strlist_add(&plan->agent.argv, plan->manifest.agent.command.items[i]) < 0)
+			return err_sys(err, ENOMEM, "plan the agent");
+	TRY(plan_agent_binds(plan, options->workdir, dirs, err));
+	return plan_agent_env(plan) < 0 ? err_sys(err, ENOMEM, "plan the agent") : 0;
+}
+
+int docker_plan_make(struct plan *plan, const struct run_options *options,
+		     const struct plan_dirs *dirs, struct err *err)
+{
+	struct docker_plan *d = &plan->docker;
+	const struct manifest *m = &plan->manifest;
+	const char *proxy = m->proxy_image ? m->proxy_image : PLAN_CONTRACT_IMAGE;
+
+	TRY(check_manifest(m, err));
+	TRY(plan_contract_read_cas(plan, err));
+	TRY(routes_token_slots(m, &plan->token_refs));
+	TRY(routes_render(m, &plan->routes_yaml, err));
+	TRY(plan_files(plan, options, dirs, err));
+	TRY(plan_choose_name(plan, options, err));
+	TRY(docker_plan_engine(&d->engine, &d->gateway, err));
+	TRY(docker_image_look_proxy(proxy, &d->proxy_image, err));
+	TRY(docker_image_look_agent(m->agent.image, &d->agent_image, err));
+	d->is_tty = isatty(0) && isatty(1) && !plan->no_stdin;
+	if (make_names(plan, dirs->runtime) < 0 || docker_create_proxy(plan) < 0 ||
+	    docker_create_agent(plan) < 0 || warn(plan) < 0)
+		return err_sys(err, ENOMEM, "make the plan");
+	return 0;
+}
+
+void docker_plan_clear(struct plan *plan)
+{
+	struct docker_plan *d = &plan->docker;
+
+	docker_image_clear(&d->proxy_image);
+	docker_image_clear(&d->agent_image);
+	strlist_clear(&d->labels);
+	strlist_clear(&d->proxy_create);
+	strlist_clear(&d->agent_create);
+	strlist_clear(&d->agent_env);
+	free(d->engine);
+	free(d->slug);
+	free(d->internal_network);
+	free(d->egress_network);
+	free(d->proxy_name);
+	free(d->agent_name);
+	free(d->folder);
+	*d = (struct docker_plan){ 0 };
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The plan's part of the namespaces backend; see backend.h. */
+#ifndef RUNTIME_PLAN_NAMESPACES_H
+#define RUNTIME_PLAN_NAMESPACES_H
+
+#include "runtime/plan.h"
+
+int plan_namespaces(struct plan *plan, const struct run_options *options,
+		    const struct plan_dirs *dirs, struct err *err) MUST_CHECK;
+void plan_namespaces_clear(struct plan *plan);
+
+#endif
