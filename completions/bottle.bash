@@ -2,14 +2,14 @@
 # bash completion for bottle(1)
 
 _bottle_run_options='--file --allow --auth --name --workdir --env --pass-env --read-only --read-write
-	--no-stdin --idmap --ca-key --dry-run --json --fail-on-denied --timings --quiet --help'
+	--no-stdin --backend --agent-image --idmap --ca-key --dry-run --json --fail-on-denied --timings --quiet --help'
 
 _bottle() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word i
 
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'run trust image doctor version help' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'run trust stop prune image doctor version help' -- "$cur")
 		return
 	fi
 	case ${COMP_WORDS[1]} in
@@ -27,6 +27,7 @@ _bottle() {
 		case $prev in
 		-f | --file) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
 		--workdir | --read-only | --read-write) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+		--backend) mapfile -t COMPREPLY < <(compgen -W 'auto namespaces docker' -- "$cur") ;;
 		--idmap) mapfile -t COMPREPLY < <(compgen -W 'auto single subid' -- "$cur") ;;
 		--ca-key) mapfile -t COMPREPLY < <(compgen -W 'p256 rsa2048' -- "$cur") ;;
 		--pass-env) mapfile -t COMPREPLY < <(compgen -e -- "$cur") ;;
@@ -44,7 +45,7 @@ _bottle() {
 		fi
 		;;
 	doctor) mapfile -t COMPREPLY < <(compgen -W '--json' -- "$cur") ;;
-	help) mapfile -t COMPREPLY < <(compgen -W 'run trust image doctor version' -- "$cur") ;;
+	help) mapfile -t COMPREPLY < <(compgen -W 'run trust stop prune image doctor version' -- "$cur") ;;
 	esac
 }
 

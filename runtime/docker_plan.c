@@ -160,6 +160,8 @@ int docker_plan_network(const struct docker_plan *d, bool internal, struct strli
 		TRY(strlist_addf(ret_argv, "--label=%s", d->labels.items[i]));
 	if (internal)
 		TRY(strlist_add(ret_argv, "--internal"));
+	if (internal) /* an address of the host's, even of the link alone, would be a way */
+		TRY(strlist_add(ret_argv, "--ipv6=false"));
 	for (size_t i = 0; internal && i < 2 && gateway_options[d->gateway][i]; i++)
 		TRY(strlist_addf(ret_argv, "--opt=%s", gateway_options[d->gateway][i]));
 	return strlist_add(ret_argv, internal ? d->internal_network : d->egress_network);

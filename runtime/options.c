@@ -21,70 +21,92 @@ _Static_assert(sizeof(option_table) / sizeof(option_table[0]) == RUN_OPT_COUNT,
 
 enum { OPTION_BASE = 1000 }; /* getopt_long's values, clear of every letter */
 
-static int take(struct run_options *o, enum run_option which, char *value, struct err *err)
+/* Where an argument goes that is taken as it is. */
+static const char **text_of(struct run_options *o, enum run_option which)
 {
 	switch (which) {
 	case RUN_OPT_FILE:
-		o->file = value;
-		return 0;
-	case RUN_OPT_ALLOW:
-		return strlist_add(&o->allow, value);
-	case RUN_OPT_AUTH:
-		return strlist_add(&o->auth, value);
+		return &o->file;
 	case RUN_OPT_NAME:
-		o->name = value;
-		return 0;
+		return &o->name;
 	case RUN_OPT_WORKDIR:
-		o->workdir = value;
-		return 0;
-	case RUN_OPT_ENV:
-		return strlist_add(&o->env, value);
-	case RUN_OPT_PASS_ENV:
-		return strlist_add(&o->pass_env, value);
-	case RUN_OPT_READ_ONLY:
-		return strlist_add(&o->read_only, value);
-	case RUN_OPT_READ_WRITE:
-		return strlist_add(&o->read_write, value);
-	case RUN_OPT_NO_STDIN:
-		o->no_stdin = true;
-		return 0;
+		return &o->workdir;
 	case RUN_OPT_BACKEND:
-		o->backend = value;
-		return 0;
+		return &o->backend;
 	case RUN_OPT_AGENT_IMAGE:
-		o->agent_image = value;
-		return 0;
+		return &o->agent_image;
 	case RUN_OPT_IDMAP:
-		o->idmap = value;
-		return 0;
-	case RUN_OPT_CA_KEY:
-		o->ca_rsa = strcmp(value, "rsa2048") == 0;
-		if (o->ca_rsa || strcmp(value, "p256") == 0)
-			return 0;
-		return err_set(err, EINVAL, "--ca-key %s: unknown key type; use p256 or rsa2048",
-			       value);
-	case RUN_OPT_DRY_RUN:
-		o->dry_run = true;
-		return 0;
-	case RUN_OPT_JSON:
-		o->json = true;
-		return 0;
-	case RUN_OPT_FAIL_ON_DENIED:
-		o->fail_on_denied = true;
-		return 0;
-	case RUN_OPT_TIMINGS:
-		o->timings = true;
-		return 0;
-	case RUN_OPT_QUIET:
-		o->quiet = true;
-		return 0;
-	case RUN_OPT_HELP:
-		o->help = true;
-		return 0;
-	case RUN_OPT_COUNT:
-		break;
+		return &o->idmap;
+	default:
+		return NULL;
 	}
-	return -EINVAL;
+}
+
+static struct strlist *list_of(struct run_options *o, enum run_option which)
+{
+	switch (which) {
+	case RUN_OPT_ALLOW:
+		return &o->allow;
+	case RUN_OPT_AUTH:
+		return &o->auth;
+	case RUN_OPT_ENV:
+		return &o->env;
+	case RUN_OPT_PASS_ENV:
+		return &o->pass_env;
+	case RUN_OPT_READ_ONLY:
+		return &o->read_only;
+	case RUN_OPT_READ_WRITE:
+		return &o->read_write;
+	default:
+		return NULL;
+	}
+}
+
+static bool *flag_of(struct run_options *o, enum run_option which)
+{
+	switch (which) {
+	case RUN_OPT_NO_STDIN:
+		return &o->no_stdin;
+	case RUN_OPT_DRY_RUN:
+		return &o->dry_run;
+	case RUN_OPT_JSON:
+		return &o->json;
+	case RUN_OPT_FAIL_ON_DENIED:
+		return &o->fail_on_denied;
+	case RUN_OPT_TIMINGS:
+		return &o->timings;
+	case RUN_OPT_QUIET:
+		return &o->quiet;
+	case RUN_OPT_HELP:
+		return &o->help;
+	default:
+		return NULL;
+	}
+}
+
+static int take_ca_key(struct run_options *o, const char *value, struct err *err)
+{
+	o->ca_rsa = strcmp(value, "rsa2048") == 0;
+	if (o->ca_rsa || strcmp(value, "p256") == 0)
+		return 0;
+	return err_set(err, EINVAL, "--ca-key %s: unknown key type; use p256 or rsa2048", value);
+}
+
+static int take(struct run_options *o, enum run_option which, char *value, struct err *err)
+{
+	const char **text = text_of(o, which);
+	struct strlist *list = list_of(o, which);
+	bool *flag = flag_of(o, which);
+
+	if (text)
+		*text = value;
+	else if (flag)
+		*flag = true;
+	else if (list)
+		return strlist_add(list, value);
+	else
+		return which == RUN_OPT_CA_KEY ? take_ca_key(o, value, err) : -EINVAL;
+	return 0;
 }
 
 static int unknown_option(const char *word, struct err *err)
