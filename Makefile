@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Non-recursive. `make help` lists the targets. Everything that is built lies under build/.
 
-FLAVOUR ?= release
+# DOCKER_ONLY=1: a bottle that knows the Docker backend alone, for macOS. It has nothing of Linux in it.
+FLAVOUR ?= $(if $(DOCKER_ONLY),docker-only,release)
 B       := build/$(FLAVOUR)
 PREFIX  ?= /usr/local
 CC      ?= cc
@@ -16,6 +17,7 @@ LDFLAGS ?= -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections
 
 CFLAGS_release := -O2 -g
 CFLAGS_debug   := -Og -g3
+CFLAGS_docker-only := -O2 -g
 CFLAGS_asan    := -O1 -g -fno-omit-frame-pointer
 CFLAGS_fuzz    := -O1 -g -fno-omit-frame-pointer
 SANITIZE_asan  := -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -24,7 +26,7 @@ CFLAGS   ?= $(CFLAGS_$(FLAVOUR))
 SANITIZE ?= $(SANITIZE_$(FLAVOUR))
 
 MODULES := base config ca netns rootfs runtime proxy
-SRC     := $(foreach m,$(MODULES),$(wildcard $(m)/*.c))
+SRC     := $(filter-out %_posix.c,$(foreach m,$(MODULES),$(wildcard $(m)/*.c)))
 OBJ     := $(SRC:%.c=$(B)/%.o)
 TESTLIB := $(patsubst %.c,$(B)/%.o,$(wildcard tests/lib/*.c))
 part     = $(foreach m,$(1),$(filter $(B)/$(m)/%.o,$(OBJ)))
@@ -32,6 +34,18 @@ part     = $(foreach m,$(1),$(filter $(B)/$(m)/%.o,$(OBJ)))
 # The egress proxy is a program of its own: `bottle` holds nothing of proxy/, and the proxy nothing
 # of what makes a bottle. Tests take what they need of either out of one archive.
 BOTTLE_OBJ := $(call part,base config ca netns rootfs runtime)
+
+ifneq ($(DOCKER_ONLY),)
+# Of runtime/ what is named here, of the rest but netns/ and rootfs/ all; *_posix.c for *_linux.c.
+RUNTIME_ANYWHERE := audit audit_summary backend backend_docker cmd_run cmd_stop cmd_trust docker_% guard_mark \
+                    guard_mark_posix main manifest_load material mount_list native_archive options own_files plan \
+                    plan_agent_env plan_binds plan_contract plan_guard plan_path plan_print plan_sockets report secrets \
+                    secrets_posix state state_fs_posix stdio_fill timing token_check
+SRC := $(filter-out %_linux.c,$(wildcard base/*.c config/*.c ca/*.c)) \
+       $(filter $(RUNTIME_ANYWHERE:%=runtime/%.c),$(wildcard runtime/*.c))
+OBJ := $(SRC:%.c=$(B)/%.o)
+BOTTLE_OBJ := $(OBJ)
+endif
 PROXY_OBJ  := $(call part,base config ca proxy)
 LIBOBJ     := $(filter-out %/main.o,$(OBJ))
 
@@ -49,6 +63,17 @@ TESTOBJ  := $(patsubst $(B)/%,$(B)/tests/%.o,$(UNIT) $(PLATFORM) $(TOOLS) $(BENC
 STATIC_LIBS := -lcap -lyaml -lssl -lcrypto -lnl-route-3 -lnl-3 -ljansson -larchive \
                -lzstd -llzma -lbz2 -lz
 LIBS    := -Wl,-Bstatic $(STATIC_LIBS) -Wl,-Bdynamic -lpthread -ldl -lm
+ifneq ($(DOCKER_ONLY),)
+CSTD    += -DBOTTLE_DOCKER_ONLY -include base/compat.h $(POISON:%=-I%)
+CFLAGS  ?= -O2 -g
+NLFLAGS  = $(shell pkg-config --cflags yaml-0.1 openssl jansson)
+LIBS     = $(shell pkg-config --libs yaml-0.1 openssl jansson)
+ifeq ($(shell uname),Darwin)
+HARDEN  := -fstack-protector-strong -D_FORTIFY_SOURCE=2
+LDFLAGS := -Wl,-dead_strip
+CSTD    += -D_DARWIN_C_SOURCE
+endif
+endif
 TESTLIBS = -Wl,-Bstatic -lnghttp2 -lcares $(LIBS)
 
 # The proxy asks no NSS, so it is static throughout and its image holds nothing else (a sanitizer
@@ -56,7 +81,9 @@ TESTLIBS = -Wl,-Bstatic -lnghttp2 -lcares $(LIBS)
 # nothing calls, are shown only where it fails.
 PROXY_LIBS := -lyaml -lssl -lcrypto -lnghttp2 -lcares -ljansson
 PROXY_LINK  = $(CC) $(CFLAGS) $(SANITIZE) $(if $(SANITIZE),-pie,-static-pie -Wl,-z,pack-relative-relocs) $(LDFLAGS)
+ifeq ($(DOCKER_ONLY),)
 NLFLAGS := -I/usr/include/libnl3
+endif
 
 SUBMAKE  = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 Q       := $(if $(filter 1,$(V)),,@)
@@ -65,7 +92,11 @@ COMPILE  = $(CC) $(CSTD) $(CFLAGS) $(SANITIZE) $(WARN) $(HARDEN) -fPIE -ffunctio
            -fdata-sections $(NLFLAGS)
 LINK     = $(CC) $(CFLAGS) $(SANITIZE) -pie $(LDFLAGS)
 
+ifneq ($(DOCKER_ONLY),)
+all: $(B)/bin/bottle
+else
 all: build/bin/bottle build/bin/egress-proxy ## build the programs (default)
+endif
 
 build/bin/%: $(B)/bin/%
 	@mkdir -p $(@D)
@@ -97,7 +128,7 @@ $(B)/gen/make_image: $(B)/rootfs/native/make_image.o $(call part,base)
 	$(call say,LINK)
 	$(Q)$(LINK) -o $@ $^
 
-ifneq ($(SANITIZE),)
+ifneq ($(SANITIZE)$(DOCKER_ONLY),)
 $(B)/gen/native_digest.h:
 	@mkdir -p $(@D)
 	$(Q)printf '#define NATIVE_%s_DIGEST ""\n' IMAGE MANIFEST >$@

@@ -2,7 +2,7 @@
  *
  * Descriptors: whole reads and writes, passing over a socket, paths that an attacker may have laid,
  * and the bulk close-on-exec / close that keeps them out of the bottle. All return 0 or -errno with
- * errno's meaning unless said otherwise; none prints.
+ * errno's meaning unless said otherwise; none prints. fd_linux.c and fd_posix.c are two ways to the same.
  */
 #ifndef BASE_FD_H
 #define BASE_FD_H
@@ -53,7 +53,10 @@ int fd_all_cloexec(void) MUST_CHECK;
 /* Closes every descriptor ≥ 3 that is not in keep[count] (sorted in place). */
 int fd_close_except(int *keep, size_t count) MUST_CHECK;
 
-/* pipe2(O_CLOEXEC); ret_fds[0] reads, ret_fds[1] writes. */
+/* Copies the next `len` bytes of a file; -EIO where it has not so many. */
+int fd_copy(int out_fd, int in_fd, size_t len) MUST_CHECK;
+
+/* Close-on-exec from birth; ret_fds[0] reads, ret_fds[1] writes. */
 int fd_pipe(int ret_fds[static 2]) MUST_CHECK;
 
 #endif

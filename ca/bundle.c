@@ -17,7 +17,6 @@
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,19 +60,16 @@ static int copy_store(const char *path, int out_fd, struct err *err)
 	cleanup_fd int in_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	char last = '\n';
 	struct stat st;
+	int rc;
 
 	if (in_fd < 0 || fstat(in_fd, &st) < 0)
 		return err_sys(err, errno, "%s", path);
 	if (!S_ISREG(st.st_mode) || st.st_size > HOST_BUNDLE_MAX_BYTES)
 		return err_set(err, EFBIG, "%s: no regular file of at most %d bytes", path,
 			       HOST_BUNDLE_MAX_BYTES);
-	for (off_t left = st.st_size; left > 0;) {
-		ssize_t n = sendfile(out_fd, in_fd, NULL, (size_t)left);
-
-		if (n <= 0)
-			return err_sys(err, n < 0 ? errno : EIO, "%s", path);
-		left -= n;
-	}
+	rc = fd_copy(out_fd, in_fd, (size_t)st.st_size);
+	if (rc < 0)
+		return err_sys(err, -rc, "%s", path);
 	if (st.st_size && pread(in_fd, &last, 1, st.st_size - 1) != 1)
 		return err_sys(err, errno, "%s", path);
 	return last == '\n' || write(out_fd, "\n", 1) == 1

@@ -167,8 +167,8 @@ static int cert_fill(X509 *cert, EVP_PKEY *key, const struct ca_request *request
 {
 	uint8_t serial[SERIAL_BYTES];
 
-	if (getrandom(serial, sizeof(serial), 0) != sizeof(serial))
-		return err_sys(err, errno, "certificate authority: getrandom");
+	if (getentropy(serial, sizeof(serial)) < 0)
+		return err_sys(err, errno, "certificate authority: getentropy");
 	if (!X509_set_version(cert, X509_V3) || set_serial(cert, serial) < 0 ||
 	    !ASN1_TIME_set(X509_getm_notBefore(cert), request->now - BACKDATE_S) ||
 	    !ASN1_TIME_set(X509_getm_notAfter(cert), request->now + request->lifetime_s))

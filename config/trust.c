@@ -120,7 +120,7 @@ static int make_temporary(int folder_fd, char *ret_name, size_t size)
 {
 	uint64_t number;
 
-	if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number))
+	if (getentropy(&number, sizeof(number)) < 0)
 		return -EIO;
 	snprintf(ret_name, size, ".new-%016llx", (unsigned long long)number);
 	return fd_open_nosymlinks(folder_fd, ret_name, O_WRONLY | O_CREAT | O_EXCL, 0600);

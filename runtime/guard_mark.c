@@ -4,27 +4,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/fd.h"
 
-int guard_mark_take(int fd, struct guard_mark *ret_mark)
-{
-	struct statx stx;
-
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_CTIME | STATX_BTIME, &stx) < 0)
-		return -errno;
-	*ret_mark = (struct guard_mark){ .dev_major = stx.stx_dev_major,
-					 .dev_minor = stx.stx_dev_minor,
-					 .ino = stx.stx_ino,
-					 .changed = stx.stx_ctime };
-	if (stx.stx_mask & STATX_BTIME)
-		ret_mark->born = stx.stx_btime;
-	return 0;
-}
-
-static bool same_time(const struct statx_timestamp *a, const struct statx_timestamp *b)
+static bool same_time(const struct timespec *a, const struct timespec *b)
 {
 	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
 }
@@ -32,8 +16,7 @@ static bool same_time(const struct statx_timestamp *a, const struct statx_timest
 /* The number of an inode that is gone is given out again: hence the time of its birth. */
 static bool is_same_file(const struct guard_mark *a, const struct guard_mark *b)
 {
-	return a->dev_major == b->dev_major && a->dev_minor == b->dev_minor && a->ino == b->ino &&
-	       same_time(&a->born, &b->born);
+	return a->dev == b->dev && a->ino == b->ino && same_time(&a->born, &b->born);
 }
 
 bool guard_mark_differs(const struct guard_mark *mark, const char *path, bool content)

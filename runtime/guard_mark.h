@@ -9,18 +9,18 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/stat.h>
+#include <time.h>
 
 #include "base/err.h"
 
 struct guard_mark {
-	uint32_t dev_major, dev_minor;
+	uint64_t dev;
 	uint64_t ino;
-	struct statx_timestamp born; /* zero where the filesystem does not say */
-	struct statx_timestamp changed;
+	struct timespec born; /* zero where the filesystem does not say */
+	struct timespec changed;
 };
 
-/* Of what `fd` (also O_PATH) is open on. */
+/* Of what `fd` (also O_PATH) is open on: guard_mark_linux.c, guard_mark_posix.c. */
 int guard_mark_take(int fd, struct guard_mark *ret_mark) MUST_CHECK;
 
 /* Whether something stands at `path` now that is not what was marked: another file, or one that cannot be

@@ -6,7 +6,6 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "rootfs/image.h"
 #include "runtime/cmd_doctor.h"
 #include "runtime/cmd_image.h"
 #include "runtime/commands.h"
@@ -29,8 +28,10 @@ static const struct command {
 	{ "trust", cmd_trust, "trust [FILE]", "show a manifest and accept it as it is" },
 	{ "stop", cmd_stop, "stop NAME", "end the bottles of that name, and what is left of them" },
 	{ "prune", cmd_prune, "prune", "remove what killed bottles left" },
+#ifndef BOTTLE_DOCKER_ONLY /* Docker has its own store, and asks nothing of the host */
 	{ "image", cmd_image, "image import|list|remove", "proxy images" },
 	{ "doctor", cmd_doctor, "doctor [--json]", "what this host can do, tried" },
+#endif
 	{ "version", cmd_version, "version", "print the version" },
 	{ "help", cmd_help, "help [COMMAND]", "print this help, or a command's" },
 };
@@ -90,7 +91,9 @@ int main(int argc, char **argv)
 {
 	struct err err;
 
+#ifndef BOTTLE_DOCKER_ONLY
 	title_remember(argc, argv);
+#endif
 	signal(SIGCHLD,
 	       SIG_DFL); /* a caller that ignores it would have our children reaped unseen */
 	if (stdio_fill_closed(&err) < 0)

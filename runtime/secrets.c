@@ -14,15 +14,12 @@
 #include "runtime/secrets.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
-#include "base/fd.h"
-#include "runtime/limits.h"
+#include "runtime/secrets_parts.h"
 
 enum { ALIGN = 16, SHORTEST_TOKEN = 4, SHORTEST_SEARCHED = 8 };
 
@@ -54,8 +51,7 @@ int secrets_init(struct secrets *secrets, struct err *err)
 	if (map == MAP_FAILED)
 		return err_sys(err, errno, "mapping for secrets");
 	if (mprotect(map + page, size, PROT_READ | PROT_WRITE) < 0 ||
-	    madvise(map + page, size, MADV_DONTFORK) < 0 ||
-	    madvise(map + page, size, MADV_DONTDUMP) < 0) {
+	    secrets_protect(map + page, size) < 0) {
 		int saved = errno;
 
 		munmap(map, size + 2 * page);
@@ -240,13 +236,4 @@ int secrets_take_env(struct secrets *secrets, const struct secret_ref *refs, siz
 	for (struct record *r; (r = record_at(secrets, offset)); offset += r->size)
 		blank_value(secrets, r);
 	return rc;
-}
-
-int secrets_no_dump(struct err *err)
-{
-	/* First, while /proc/self is still ours; a child has inherited it. */
-	(void)!file_write(AT_FDCWD, "/proc/self/coredump_filter", "0");
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return err_sys(err, errno, "PR_SET_DUMPABLE");
-	return limits_no_core(err);
 }

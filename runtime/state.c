@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,12 +21,12 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "runtime/state_fs.h"
 
 enum { TREE_DEPTH_MAX = 64, INFO_MAX = 4096 };
 
@@ -176,26 +175,6 @@ static int open_by_path(const char *path, int flags, struct err *err)
 	return open_own_folder(parent_fd, slash + 1, path, flags, err);
 }
 
-static bool is_network(int fd)
-{
-	struct statfs fs;
-
-	if (fstatfs(fd, &fs) < 0)
-		return false;
-	switch ((unsigned long)fs.f_type) {
-	case NFS_SUPER_MAGIC:
-	case SMB_SUPER_MAGIC:
-	case SMB2_SUPER_MAGIC:
-	case CIFS_SUPER_MAGIC:
-	case V9FS_MAGIC:
-	case AFS_SUPER_MAGIC:
-	case CEPH_SUPER_MAGIC:
-		return true;
-	default:
-		return false;
-	}
-}
-
 int state_open(struct state *ret_state, struct err *err)
 {
 	cleanup_with(state_clear) struct state state;
@@ -204,7 +183,7 @@ int state_open(struct state *ret_state, struct err *err)
 	TRY(state_paths(&state, err));
 	TRY(state.state_fd = open_by_path(state.state_path, O_PATH, err));
 	TRY(state.runtime_fd = open_by_path(state.runtime_path, O_RDONLY, err));
-	state.runtime_is_network = is_network(state.runtime_fd);
+	state.runtime_is_network = state_fs_is_network(state.runtime_fd);
 	*ret_state = state;
 	state_init(&state);
 	return 0;
@@ -221,8 +200,8 @@ int state_run_id(char ret_id[static STATE_RUN_ID_SIZE], struct err *err)
 	while (len < STATE_RUN_ID_SIZE - 1) {
 		unsigned char random[2 * STATE_RUN_ID_SIZE];
 
-		if (getrandom(random, sizeof(random), 0) != sizeof(random))
-			return err_sys(err, errno, "getrandom");
+		if (getentropy(random, sizeof(random)) < 0)
+			return err_sys(err, errno, "getentropy");
 		for (size_t i = 0; i < sizeof(random) && len < STATE_RUN_ID_SIZE - 1; i++)
 			if (random[i] < UNBIASED)
 				ret_id[len++] = letters[random[i] % LETTERS];

@@ -126,21 +126,6 @@ int stdio_inspect(struct stdio_plan *ret_plan, struct err *err)
 	return 0;
 }
 
-int stdio_fill_closed(struct err *err)
-{
-	int fd;
-
-	do {
-		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-		if (fd < 0)
-			return err_sys(err, errno, "/dev/null");
-		if (fd <= 2)
-			fcntl(fd, F_SETFD, 0);
-	} while (fd <= 2);
-	close(fd);
-	return 0;
-}
-
 static int make_null(int first, int last, struct err *err)
 {
 	cleanup_fd int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);

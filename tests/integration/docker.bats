@@ -1,0 +1,362 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# `bottle run --backend docker` with a real daemon: what a run does, what its end leaves, and that a fault in any of its
+# steps leaves nothing.
+# Runs as: root
+# Runs alone
+# Takes: 900
+
+load lib.bash
+load docker.bash
+
+# A program of the host's with its libraries, for the agent's image.
+add_program() {
+	local root=$1 program
+	for program in "${@:2}"; do
+		program=$(realpath "$(command -v "$program")")
+		ldd "$program" 2>/dev/null | grep -o '/[^ ]*' | cat - <(echo "$program") | while read -r file; do
+			mkdir -p "$root$(dirname "$file")"
+			cp -L "$file" "$root$file"
+		done
+	done
+}
+
+make_agent_image() {
+	local root=$BATS_FILE_TMPDIR/agent.root
+	mkdir -p "$root"/{tmp,etc,run,bin,var/tmp} "$root/usr/bin"
+	add_program "$root" dash cat env id ls sleep curl getent touch stat
+	cp "$(realpath "$(command -v dash)")" "$root/bin/sh"
+	echo 'not a program' >"$root/usr/bin/broken"
+	tar -C "$root" -c . | docker import - agent >/dev/null
+}
+
+# In the daemon's network, where a container can reach it.
+start() {
+	local log=$1
+	shift
+	nsenter --target "$(cat "$BATS_FILE_TMPDIR/d/pid")" --net -- "$@" >"$log" 2>&1 </dev/null 3>&- &
+	echo $! >>"$world/pids"
+}
+listens() { in_daemon_net bash -c "(: </dev/tcp/127.0.0.1/$1)" 2>/dev/null; }
+
+setup_file() {
+	docker_begin
+	load_images
+	make_agent_image
+	printf 'FROM egress-proxy-native\nLABEL bottle.secrets=none\nUSER mitmproxy\n' |
+		docker build --quiet --tag foreign - >/dev/null
+	make_ca ca
+	make_cert good ca DNS:up.test
+	read -r port < <(free_ports 1)
+	tls_server "$port" good up.test | sed 's/listen 127.0.0.1/listen 0.0.0.0/' | nginx_start "$port"
+	host=$(in_daemon_net ip -4 -o address show docker0 | sed 's/.*inet \([0-9.]*\).*/\1/')
+	printf 'port=%s\nhost=%s\n' "$port" "$host" >"$world/ports"
+}
+
+teardown_file() {
+	world_end
+	docker_end
+}
+
+setup() {
+	bottle_setup
+	export BOTTLE_BACKEND=docker
+	one_route
+}
+
+one_route() {
+	routes <<-END
+		    - {host: up.test, ports: [$port], address: "$host", path_allowlist: [/ok],
+		       auth: {scheme: Bearer, token_ref: IT_TOKEN}}
+	END
+	printf 'agent: {image: agent}\n' >>"$manifest_file"
+}
+
+# What is of bottle's in Docker.
+left() {
+	docker ps --all --quiet --filter label=bottle.slug
+	docker network ls --quiet --filter label=bottle.slug
+}
+nothing_is_left() {
+	local left
+	left=$(left)
+	[ -z "$left" ] && [ -z "$(ls "$XDG_RUNTIME_DIR/bottle-runs" 2>/dev/null)" ] && return
+	echo "left: $left" && docker ps --all && docker network ls && ls "$XDG_RUNTIME_DIR"
+	return 1
+}
+agent_runs() { [ -e started ]; }
+
+# in_background COMMAND...: a bottle, $launcher, whose agent has begun
+in_background() {
+	"$bottle" run -n -f "$manifest_file" -- "$@" >out 2>err 3>&- &
+	launcher=$!
+	wait_for agent_runs
+}
+
+@test "a routed request gets through with its token, another is refused and audited, nothing is left" {
+	run --separate-stderr in_bottle sh -c "$(ask "https://up.test:$port/ok") $(ask "https://up.test:$port/no") echo made >made"
+	exits 0
+	has "up.test says GET /ok"
+	has 200
+	has 403
+	seen "GET /ok \[Bearer $token\]"
+	not_seen /no
+	audited "r['source'] == 'proxy' and r['verdict'] == 'deny' and r['reason'] == 'path_not_allowed'"
+	says "1 request refused"
+	[ "$(cat made)" = made ]
+	nothing_is_left
+}
+
+@test "the agent has no power, the caller's uid, its own trust, every proxy variable and no other address" {
+	mkdir -p "$DOCKER_CONFIG"
+	echo '{"proxies": {"default": {"httpProxy": "http://192.0.2.9:1", "ftpProxy": "http://192.0.2.9:1"}}}' >"$DOCKER_CONFIG/config.json"
+	run --separate-stderr in_bottle sh -c "
+		while read -r line; do case \$line in Cap*|NoNewPrivs*) echo \$line ;; esac; done </proc/self/status
+		env; id -u; touch /usr/x || echo image-is-read-only; touch /tmp/x && echo tmp
+		getent hosts example.org || echo no-name; getent hosts egress-proxy
+		curl --noproxy '*' -k -m 3 https://$host:$port/ok || echo host-is-far"
+	rm "$DOCKER_CONFIG/config.json"
+	exits 0
+	has "CapBnd: 0000000000000000"
+	has "NoNewPrivs: 1"
+	has "HTTPS_PROXY=http://egress-proxy:9099"
+	has "http_proxy=http://egress-proxy:9099"
+	has "SSL_CERT_FILE=/run/bottle/ca-bundle.pem"
+	has_not 192.0.2.9
+	has image-is-read-only
+	has tmp
+	has no-name
+	has egress-proxy
+	has host-is-far
+	has_not "up.test says"
+}
+
+@test "neither token nor key is in what Docker knows or stores while the bottle runs" {
+	in_background sh -c 'touch started; sleep 60'
+	docker inspect $(docker ps --all --quiet) >inspected
+	for secret in "$token" "PRIVATE KEY"; do
+		run grep -c -- "$secret" inspected
+		is 0
+		run grep -rlF -- "$secret" "$BATS_FILE_TMPDIR/d/data"
+		is ""
+	done
+	kill -TERM "$launcher"
+	run wait "$launcher"
+	nothing_is_left
+}
+
+@test "exit statuses are those of the other backend" {
+	for want in 0 3; do
+		run in_bottle sh -c "exit $want"
+		exits "$want"
+	done
+	run in_bottle sh -c 'kill -9 $$'
+	exits 137
+	run in_bottle no-such-program
+	exits 127
+	run in_bottle /usr/bin/broken
+	exits 126
+	OPTIONS=(--fail-on-denied)
+	run in_bottle sh -c "$(ask "https://up.test:$port/no")"
+	exits 123
+	nothing_is_left
+}
+
+@test "a pipe goes in and comes out, byte for byte" {
+	head -c 3000000 /dev/urandom >in
+	in_bottle cat <in >out
+	cmp in out
+}
+
+@test "a token that is not set ends the run before anything is made" {
+	: >calls
+	unset IT_TOKEN
+	BOTTLE_DOCKER=$here/../lib/failing-docker DOCKER_FAULT_LOG=$PWD/calls run in_bottle sh -c true
+	exits 125
+	has IT_TOKEN
+	run grep -E 'create|start|load|build|run' calls
+	is ""
+}
+
+@test "--dry-run prints what will be done, and does nothing" {
+	docker rmi --force "$(native_digest)" >/dev/null
+	OPTIONS=(--dry-run)
+	run --separate-stderr in_bottle sh -c true
+	exits 0
+	has "backend: docker"
+	has "loaded from"
+	has "--cap-drop=ALL"
+	has "--internal"
+	has_not "$token"
+	run docker image inspect "$(native_digest)"
+	exits 1
+	nothing_is_left
+}
+
+@test "the native image is loaded where it is missing, and an image with its name is not taken for it" {
+	docker rmi --force "$(native_digest)" >/dev/null || true
+	docker tag agent egress-proxy-native
+	run in_bottle sh -c "$(ask "https://up.test:$port/ok")"
+	exits 0
+	has "up.test says GET /ok"
+	docker image inspect "$(native_digest)" >/dev/null
+}
+
+@test "another image gets its secrets by docker cp, as its own user, and that is told" {
+	export BOTTLE_EGRESS_PROXY_IMAGE=foreign
+	run --separate-stderr in_bottle sh -c "$(ask "https://up.test:$port/ok")"
+	exits 0
+	has "up.test says GET /ok"
+	seen "GET /ok \[Bearer $token\]"
+	says "Docker's storage holds the CA's key"
+	nothing_is_left
+}
+
+@test "a signal is the agent's, and the end leaves nothing" {
+	in_background sh -c 'trap "echo asked; exit 9" TERM; touch started; while :; do sleep 0.1; done'
+	kill -TERM "$launcher"
+	run wait "$launcher"
+	exits 9
+	grep -qx asked out
+	nothing_is_left
+}
+
+@test "two signals end an agent that does not mind them" {
+	in_background sh -c 'trap "" TERM; touch started; while :; do sleep 0.1; done'
+	kill -TERM "$launcher"
+	sleep 1
+	kill -TERM "$launcher"
+	run wait "$launcher"
+	exits 143
+	nothing_is_left
+}
+
+@test "a signal during the start takes down what was made" {
+	"$bottle" run -n -f "$manifest_file" -- sleep 60 >out 2>err 3>&- &
+	launcher=$!
+	wait_for eval '[ -n "$(left)" ]'
+	kill -INT "$launcher"
+	run wait "$launcher"
+	exits 130
+	nothing_is_left
+}
+
+@test "a proxy that ends takes the bottle with it" {
+	in_background sh -c 'touch started; sleep 60'
+	docker kill "$(docker ps --quiet --filter name=bottle-egress-proxy-)" >/dev/null
+	run wait "$launcher"
+	exits 125
+	grep -q 'the proxy\|proxy:' err
+	nothing_is_left
+}
+
+@test "bottle stop ends a bottle by its name; once more is no error" {
+	in_background sh -c 'touch started; sleep 60'
+	run "$bottle" stop it
+	exits 0
+	has "stopped: 1"
+	run wait "$launcher"
+	exits 143
+	nothing_is_left
+	run "$bottle" stop it
+	exits 0
+	has "nothing was there"
+}
+
+@test "what a killed launcher left goes with stop or prune, and a live bottle stays" {
+	in_background sh -c 'touch started; sleep 60'
+	kill -KILL "$launcher"
+	run wait "$launcher"
+	rm started
+	in_background sh -c 'touch started; sleep 60'
+	[ "$(left | wc -l)" -eq 8 ]
+	run "$bottle" prune
+	exits 0
+	[ "$(left | wc -l)" -eq 4 ]
+	kill -KILL "$launcher"
+	run wait "$launcher"
+	run "$bottle" stop another
+	exits 0
+	[ "$(left | wc -l)" -eq 4 ]
+	run "$bottle" stop it
+	exits 0
+	[ -z "$(left)" ]
+	run "$bottle" prune
+	exits 0
+	nothing_is_left
+}
+
+# try_fault N HOW: one run whose Nth call fails
+try_fault() {
+	: >calls
+	BOTTLE_DOCKER=$here/../lib/failing-docker DOCKER_FAULT_LOG=$PWD/calls DOCKER_FAULT_AT=$1 DOCKER_FAULT_HOW=$2 \
+		run --separate-stderr in_bottle sh -c 'exit 0'
+	nothing_is_left
+}
+
+# fault_everywhere HOW: every call of a whole run fails once
+fault_everywhere() {
+	local calls n call
+	try_fault "" "$1"
+	exits 0
+	cp calls whole
+	calls=$(wc -l <whole)
+	[ "$calls" -ge 14 ]
+	for n in $(seq "$calls"); do
+		call=$(sed -n "${n}p" whole)
+		try_fault "$n" "$1" || { echo "at call $n ($call)" && return 1; }
+		case $call in
+		# Of a part that is taken away the removal is tried again; a proxy that is not asked to end is killed.
+		"rm --force" | "network rm" | "stop --time") exits 0 ;;
+		*)
+			exits 125 || { echo "at call $n ($call)" && return 1; }
+			grep -Eq '^bottle: [a-z ]+: .*(fault that was asked for|ended with status 1|lost its connection)' <<<"$stderr" ||
+				{ echo "at call $n ($call): $stderr" && return 1; }
+			;;
+		esac
+	done
+}
+
+@test "a call that fails, whichever it is, is told with its step and leaves nothing" { fault_everywhere before; }
+
+@test "a call that did its work and then failed leaves nothing either" { fault_everywhere after; }
+
+@test "auto takes Docker where no namespace can be made, and says so" {
+	unset BOTTLE_BACKEND
+	# shellcheck disable=SC2016
+	run --separate-stderr unshare --user --map-root-user sh -c \
+		'echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"' sh \
+		"$bottle" run --dry-run -f "$manifest_file" -- sh
+	exits 0
+	has "backend: docker"
+	says "backend: docker, since namespaces does not work here"
+	run --separate-stderr "$bottle" run --dry-run -f "$manifest_file" -- sh
+	has "backend: namespaces"
+	BOTTLE_BACKEND=docker run "$bottle" run --backend namespaces --dry-run -f "$manifest_file" -- sh
+	has "backend: namespaces"
+}
+
+@test "without daemon or CLI the error says which" {
+	BOTTLE_DOCKER=no-such-docker run in_bottle true
+	exits 125
+	has "'no-such-docker' is not installed"
+	DOCKER_HOST=unix:///no/such.sock run in_bottle true
+	exits 125
+	has "engine: docker version"
+}
+
+@test "what Docker cannot do is refused by name" {
+	sed -i "s/address: \"$host\"/address: \"127.0.0.1:$port\"/" "$manifest_file"
+	run in_bottle true
+	exits 125
+	has "another port than the one asked for"
+	sed -i "s/127.0.0.1:$port/127.0.0.1/" "$manifest_file"
+	run in_bottle true
+	exits 125
+	has "the host's loopback"
+	sed -i /agent:/d "$manifest_file"
+	run in_bottle true
+	exits 125
+	has "agent.image"
+}
