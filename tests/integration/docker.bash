@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 # SPDX-License-Identifier: Apache-2.0
 #
 # What the tests with a Docker daemon share, beside lib.bash. A file's setup_file calls docker_begin and its
