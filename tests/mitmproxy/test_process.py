@@ -286,6 +286,37 @@ class CertificateTest(ProcessTest):
         self.assertIn("CA:FALSE", shown)
 
 
+class AddressTest(ProcessTest):
+    """Without a gate: every name here leads to loopback."""
+
+    def refused(self, proxy, request):
+        outcome = proxy.client.run(request)
+        self.assertEqual(outcome.status, 502, outcome.answer)
+        said = json.loads(outcome.answer)
+        self.assertEqual(said["reason"], "upstream_connect")
+        self.assertEqual(take_recorded(CONTROL), [])
+        return said["detail"]
+
+    def test_private_addresses_are_not_dialled_unless_the_host_may(self):
+        proxy = self.start({"EGRESS_PROXY_GATE": "", "EGRESS_PROXY_ALLOW_PRIVATE": "any.test"})
+        self.assertEqual(self.refused(proxy, case("GET /v1/x")), "127.0.0.1: private_address (loopback)")
+        literal = case("GET http://127.0.0.77/p", plain=True, host="127.0.0.77")
+        self.assertIn("127.0.0.77: private_address (loopback)", self.refused(proxy, literal))
+        outcome = proxy.client.run(case("GET /", connect="any.test:443"))
+        self.assertEqual(outcome.status, 200, outcome.answer)
+
+    def test_a_gate_that_is_none(self):
+        self.fails_to_start({"EGRESS_PROXY_GATE": "other"}, "EGRESS_PROXY_GATE is not relay")
+        self.fails_to_start({"EGRESS_PROXY_ALLOW_PRIVATE": "a b"}, "EGRESS_PROXY_ALLOW_PRIVATE holds what is no host")
+
+    def test_the_upstream_proxy_is_dialled_wherever_it_stands(self):
+        behind = self.start(port=9100, data={**DATA, "routes": [{"host": "any.test", "ports": [443]}]})
+        url = "http://127.0.0.1:9100"
+        front = self.start({"EGRESS_PROXY_GATE": "", "HTTPS_PROXY": url, "EGRESS_PROXY_UPSTREAM_CA": behind.ca_file})
+        outcome = front.client.run(case("GET /", connect="any.test:443"))
+        self.assertEqual(outcome.status, 200, outcome.answer)
+
+
 class UpstreamTest(ProcessTest):
     """The second hop is this proxy once more, with a CA of its own that no store knows."""
 

@@ -7,6 +7,7 @@ tests/tools/proxy_pure.c) and of rootfs/mitmproxy/egress_proxy. Run: test_same.p
 Seeds are fixed; SAME_SEED and SAME_COUNT (a factor) ask for others and for more.
 """
 
+import ipaddress
 import os
 import random
 import struct
@@ -18,7 +19,7 @@ sys.dont_write_bytecode = True
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 sys.path.insert(0, os.path.join(TOP, "rootfs/mitmproxy"))
 
-from egress_proxy import answer  # noqa: E402
+from egress_proxy import addresses, answer  # noqa: E402
 from egress_proxy.authority import BadAuthority, parse_authority, render_authority  # noqa: E402
 from egress_proxy.decision import Request, credential_value, decide, decide_connect  # noqa: E402
 from egress_proxy.routes import parse_routes  # noqa: E402
@@ -275,6 +276,25 @@ class Same(unittest.TestCase):
             questions.append(["answer", status, reason, detail, host, port, path, "*.a.test"])
             wanted.append([answer.body(status, reason, detail, host, port, path, "*.a.test")])
         self.compare(questions, wanted)
+
+    def test_address(self):
+        texts = []
+        for text, _, _ in addresses.RANGES:  # both ends of each row, and one beyond
+            network = ipaddress.ip_network(text)
+            first, last = int(network[0]), int(network[-1])
+            texts += [type(network[0])(at) for at in (first - 1, first, first + 1, last, last + 1)
+                      if 0 <= at < 1 << network.max_prefixlen]  # fmt: skip
+        inner = [ip.packed for ip in texts if ip.version == 4]
+        for value, _, places, invert, _ in addresses.EMBEDDINGS:
+            for packed in inner:
+                outer = bytearray(ipaddress.IPv6Address(value).packed)
+                for at, byte in zip(places, packed):
+                    outer[at] = byte ^ invert
+                texts.append(ipaddress.IPv6Address(bytes(outer)))
+        texts += [ipaddress.IPv6Address(self.rng.randbytes(16)) for _ in range(1000 * FACTOR)]
+        texts += [ipaddress.IPv4Address(self.rng.randbytes(4)) for _ in range(1000 * FACTOR)]
+        self.compare([["address", str(ip)] for ip in texts],
+                     [[str(kind).encode(), name.encode()] for kind, name in map(addresses.classify, map(str, texts))])  # fmt: skip
 
     def test_credential(self):
         pieces = ("a", "b", ":", "YTpi", "YTpiYw==", "YQ==", "x-access-token", "=", "~", "AAAA", "Og==", "OjE=", "/+", " ")

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "proxy/answer.h"
@@ -259,13 +260,28 @@ static void ask_credential(struct question *question, struct reply *reply)
 	put_credential(reply, take(question), scheme.len ? scheme.at : NULL);
 }
 
+/* An address → its class, as a number, and the range that decided. */
+static void ask_address(struct question *question, struct reply *reply)
+{
+	struct address ip;
+	const char *range;
+	enum address_class class;
+
+	if (!address_parse(take_text(question), &ip))
+		fail("no address");
+	class = address_classify(&ip, &range);
+	put_number(reply, class);
+	put_text(reply, range);
+}
+
 static const struct {
 	const char *name;
 	void (*ask)(struct question *question, struct reply *reply);
 } QUESTIONS[] = {
-	{ "routes", ask_routes }, { "connect", ask_connect },
-	{ "decide", ask_decide }, { "authority", ask_authority },
-	{ "answer", ask_answer }, { "credential", ask_credential },
+	{ "routes", ask_routes },   { "connect", ask_connect },
+	{ "decide", ask_decide },   { "authority", ask_authority },
+	{ "answer", ask_answer },   { "credential", ask_credential },
+	{ "address", ask_address },
 };
 
 static void ask(struct question *question)

@@ -18,6 +18,7 @@ from mitmproxy.proxy.layers.http import HTTPMode
 from OpenSSL import SSL
 
 from egress_proxy import answer, paths
+from egress_proxy.addresses import judge_literal
 from egress_proxy.authority import BadAuthority, canonical_host, parse_authority, render_authority
 from egress_proxy.decision import Request, decide, decide_connect
 from egress_proxy.routes import BadRoutes, parse_routes
@@ -155,9 +156,12 @@ class Addon:
     def server_connect(self, data):
         """The last check before a socket opens: nothing is dialled that no route names."""
         address = data.server.address
-        if self._is_upstream(address) or self.routes.find(address[0], address[1]):
+        if self._is_upstream(address):
             return
-        data.server.error = "refused: on no route"
+        if not self.routes.find(address[0], address[1]):
+            data.server.error = "refused: on no route"
+        elif not self.settings.gate_relays:
+            data.server.error = judge_literal(address[0], self.settings)
 
     # Requests
 

@@ -30,7 +30,7 @@ UPSTREAM_ERRORS = (
     (re.compile(r"Name or service not known|No address associated|Temporary failure in name"
                 r"|Errno -\d"), "upstream_dns"),
     (re.compile(r"stream reset by"), "upstream_closed"),
-    (re.compile(r"refused|unreachable|Connect call failed|timed out|reset"), "upstream_connect"),
+    (re.compile(r"refused|_address \(|never_dialled|unreachable|Connect call failed|timed out|reset"), "upstream_connect"),
     (re.compile(r"Cannot parse HTTP response|bad_response|unexpected server response"
                 r"|HTTP/1 protocol error|HTTP/2"), "upstream_protocol"),
     (re.compile(r"closed|EOF|disconnect"), "upstream_closed"),

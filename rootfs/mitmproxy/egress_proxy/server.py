@@ -24,6 +24,7 @@ from mitmproxy.proxy import server as mitm_server
 from egress_proxy import settings as environment
 from egress_proxy import strict_http1, strict_http2, stream
 from egress_proxy.addon import Addon, Close
+from egress_proxy.addresses import watch_lookups
 from egress_proxy.audit import AuditLog
 from egress_proxy.leaf import BadCa, LeafStore, TrustStore
 from egress_proxy.routes import BadRoutes, parse_routes
@@ -177,6 +178,8 @@ async def serve(settings, addon):
         await asyncio.start_server(accepted, settings.listen_host, settings.port, backlog=1024)
     except OSError as err:
         raise CannotStart(f"port {settings.port}: {err.strerror}") from None
+    if not settings.gate_relays:
+        watch_lookups(loop, settings)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     # What was made so far stays; the collector need not look at it again.
     gc.freeze()

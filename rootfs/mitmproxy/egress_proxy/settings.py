@@ -51,6 +51,8 @@ class Settings:
     audit_fd: int
     ready_fd: int | None
     upstream: Upstream | None
+    gate_relays: bool  # addresses are the gate's to judge
+    allow_private: tuple  # hosts that are reached at any address, where there is no gate
     tokens: dict = field(repr=False)  # slot → bytes
 
 
@@ -170,6 +172,21 @@ def _no_proxy_name(name):
         raise BadSetting(f"NO_PROXY: {name!r} is no host") from None
 
 
+def _gate_relays(environ):
+    way = environ.get("EGRESS_PROXY_GATE", "")
+    if way not in ("", "relay"):
+        raise BadSetting("EGRESS_PROXY_GATE is not relay")
+    return way == "relay"
+
+
+def _allow_private(environ):
+    names = environ.get("EGRESS_PROXY_ALLOW_PRIVATE", "").split(",")
+    try:
+        return tuple(canonical_host(name) for name in map(str.strip, names) if name)
+    except BadAuthority:
+        raise BadSetting("EGRESS_PROXY_ALLOW_PRIVATE holds what is no host") from None
+
+
 def read_settings(environ):
     tokens = _all_tokens(environ)
     extra = environ.get("EGRESS_PROXY_EXTRA_CA", "")
@@ -187,5 +204,7 @@ def read_settings(environ):
         audit_fd=_number(environ, "EGRESS_PROXY_AUDIT_FD", 1, 1, 1 << 20),
         ready_fd=_number(environ, "EGRESS_PROXY_READY_FD", None, 1, 1 << 20),
         upstream=_upstream(environ, tokens),
+        gate_relays=_gate_relays(environ),
+        allow_private=_allow_private(environ),
         tokens=tokens,
     )
