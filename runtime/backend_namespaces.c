@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "runtime/backend.h"
 #include "runtime/host.h"
 #include "runtime/limits.h"
@@ -43,18 +42,15 @@ static int check(struct err *err)
 	return host_explain(HOST_STEP_USERNS, -rc, err);
 }
 
-/* Processes, mounts and links of a dead launcher are gone with it; folders are not. */
+/* Processes, mounts and links of a dead launcher are gone with it; its control group is not. */
 static int clean(const char *name, size_t *count, struct strlist *warnings, struct err *err)
 {
-	cleanup_with(state_clear) struct state state;
 	struct host_facts facts;
 	int swept;
 
-	state_init(&state);
-	TRY(state_open(&state, err));
-	if (name) /* folders are swept together */
+	(void)warnings;
+	if (name) /* they bear no name, and are swept together */
 		return 0;
-	*count += state_sweep(&state, warnings);
 	TRY(host_probe(&facts, err));
 	swept = limits_cgroup_sweep(&facts.cgroup, err);
 	*count += swept > 0 ? (size_t)swept : 0;

@@ -102,6 +102,17 @@ static void consider(void *ctx, const char *folder, const char *info)
 		search->rc = -ENOMEM;
 }
 
+/* The folders of dead runs, whatever they were made with. */
+static int sweep(size_t *count, struct strlist *warnings, struct err *err)
+{
+	cleanup_with(state_clear) struct state state;
+
+	state_init(&state);
+	TRY(state_open(&state, err));
+	*count += state_sweep(&state, warnings);
+	return 0;
+}
+
 static int end_live(const char *name, size_t *count, struct strlist *warnings, struct err *err)
 {
 	cleanup_with(state_clear) struct state state;
@@ -183,6 +194,8 @@ int cmd_prune(int argc, char **argv)
 		log_error("usage: bottle prune");
 		return EXIT_BOTTLE_FAILED;
 	}
-	rc = clean(NULL, &count, &warnings, &err);
+	rc = sweep(&count, &warnings, &err);
+	if (rc == 0)
+		rc = clean(NULL, &count, &warnings, &err);
 	return tell(rc, &err, &warnings, "removed", count);
 }
