@@ -37,8 +37,12 @@ static const uint64_t default_tmp_max_bytes = UINT64_C(2) << 30;
 
 /* What both containers have: no power, no writable image, no log on disk. */
 static const char *const common[] = {
-	"--interactive",     "--cap-drop=ALL",	  "--security-opt=no-new-privileges",
-	"--log-driver=none", "--ulimit=core=0:0", "--restart=no",
+	"--interactive",
+	"--cap-drop=ALL",
+	"--security-opt=no-new-privileges",
+	"--log-driver=none",
+	"--ulimit=core=1:1",
+	/* 0 would not stop a core that is piped to a handler */ "--restart=no",
 };
 
 /* The CLI's own configuration may hold proxies for every container; what is set here, also to nothing,

@@ -61,7 +61,8 @@ Test(docker_tar, tar_lists_what_was_put_in)
 	cr_assert_eq(bytes.len % 512, 0);
 	cr_assert_eq(fd_write_all(fd, bytes.data, bytes.len), 0);
 	close(fd);
-	snprintf(command, sizeof(command), "tar --numeric-owner -tvf %s | awk '{ print $1, $2, $3 }'", path);
+	snprintf(command, sizeof(command),
+		 "tar --numeric-owner -tvf %s | awk '{ print $1, $2, $3 }'", path);
 	list = popen(command, "r");
 	cr_assert_not_null(fgets(line, sizeof(line), list));
 	cr_assert_str_eq(line, "dr-------- 1000/1001 0\n");
