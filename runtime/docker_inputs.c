@@ -24,7 +24,7 @@ static const struct {
 	{ "mitmproxy", { "Dockerfile.egress-proxy", "rootfs/mitmproxy" } },
 	{ "native",
 	  { "Dockerfile.egress-proxy", "Makefile", "base", "ca", "config", "proxy",
-	    "rootfs/native" } },
+	    "rootfs/architecture.h", "rootfs/native" } },
 };
 
 /* The lengths are in it, so that no two lists of files give the same bytes. */

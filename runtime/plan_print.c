@@ -132,8 +132,8 @@ static json_t *image_of(const struct docker_image *image)
 		[DOCKER_IMAGE_PULL] = "pulled",
 	};
 
-	return json_pack("{s:s, s:s?, s:s, s:s?}", "name", image->name, "id", image->id, "how",
-			 ways[image->way], "source", image->source);
+	return json_pack("{s:s, s:s?, s:s, s:s?, s:s?}", "name", image->name, "id", image->id,
+			 "how", ways[image->way], "source", image->source, "inputs", image->inputs);
 }
 
 /* What will be done, in order, as the CLI is told it. */

@@ -230,6 +230,42 @@ ended() {
 	nothing_is_left
 }
 
+# image_in_plan KEY: of the proxy's image
+image_in_plan() {
+	"$bottle" run --dry-run --json -f "$manifest_file" -- true |
+		/usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["docker"]["proxy_image"][sys.argv[1]])' "$1"
+}
+
+@test "an image that was built of these files is taken, one of others is built anew" {
+	export BOTTLE_EGRESS_PROXY_IMAGE=mitmproxy
+	inputs=$(image_in_plan inputs)
+	docker build --quiet --label bottle.inputs=sha256:other --tag bottle-egress-proxy-mitmproxy - <<<"FROM egress-proxy-mitmproxy"
+	[ "$(image_in_plan how)" = "built from" ]
+	docker build --quiet --label "bottle.inputs=$inputs" --tag bottle-egress-proxy-mitmproxy - <<<"FROM egress-proxy-mitmproxy"
+	[ "$(image_in_plan how)" = there ]
+	run --separate-stderr in_bottle sh -c "$(ask "https://up.test:$port/ok") $(ask "https://up.test:$port/no")"
+	exits 0
+	has "up.test says GET /ok"
+	seen "GET /ok \[Bearer $token\]"
+	not_seen /no
+	audited "r['verdict'] == 'deny' and r['reason'] == 'path_not_allowed'"
+	nothing_is_left
+}
+
+@test "an ordinary user's agent has that user's uid, and writes the work folder" {
+	user=$(stat -c %U "$BATS_TEST_TMPDIR")
+	[ "$user" != root ] || user=nobody
+	chmod 755 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$(dirname "$BATS_TEST_TMPDIR")" "$BATS_TEST_TMPDIR"
+	chown -R "$user" "$BATS_TEST_TMPDIR"
+	chmod 666 "${DOCKER_HOST#unix://}"
+	mkdir -p "$DOCKER_CONFIG"
+	run --separate-stderr setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups \
+		env HOME="$BATS_TEST_TMPDIR" "$bottle" run -f "$manifest_file" -- sh -c 'id -u; touch made'
+	exits 0
+	is "$(id -u "$user")"
+	[ "$(stat -c %U made)" = "$user" ]
+}
+
 @test "a signal is the agent's, and the end leaves nothing" {
 	in_background sh -c 'trap "echo asked; exit 9" TERM; touch started; while :; do sleep 0.1; done'
 	kill -TERM "$launcher"

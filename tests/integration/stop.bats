@@ -1,0 +1,81 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# `bottle stop` and `bottle prune` with bottles made of namespaces. With Docker: docker.bats.
+
+load lib.bash
+
+setup() {
+	bottle_setup
+	use_tiny_image
+	export BOTTLE_BACKEND=namespaces
+	routes <<<'    - {host: up.test, address: 127.0.0.1}'
+}
+
+has_begun() { [ -e "$1" ]; }
+
+# in_background NAME SCRIPT: a bottle of that name whose agent has begun; $launcher
+in_background() {
+	"$bottle" run -q -n --name "$1" -f "$manifest_file" -- sh -c "touch $1.begun; $2" >/dev/null 2>&1 3>&- &
+	launcher=$!
+	wait_for has_begun "$1.begun"
+}
+
+ended() {
+	status=0
+	wait "$launcher" || status=$?
+}
+
+@test "stop ends the bottles of its name and no other; once more is no error" {
+	in_background one 'sleep 60'
+	one=$launcher
+	in_background two 'sleep 60'
+	two=$launcher
+	run "$bottle" stop one
+	exits 0
+	is "stopped: 1"
+	launcher=$one
+	ended
+	exits 143
+	run "$bottle" stop one
+	exits 0
+	is "stopped: nothing was there"
+	kill -0 "$two"
+	kill -KILL "$two"
+}
+
+@test "stop waits for an agent that takes its time" {
+	in_background slow 'trap "sleep 2; touch finished; exit 5" TERM; while :; do sleep 0.1; done'
+	run "$bottle" stop slow
+	exits 0
+	[ -e finished ]
+	ended
+	exits 5
+}
+
+@test "prune removes the folder of a killed run, leaves a live one alone, and says so" {
+	in_background dead 'sleep 60'
+	kill -KILL "$launcher"
+	ended
+	cp -r "$XDG_RUNTIME_DIR/bottle-runs/"dead-* "$XDG_RUNTIME_DIR/kept"
+	in_background live 'sleep 60' # which has swept the dead one already
+	cp -r "$XDG_RUNTIME_DIR/kept" "$XDG_RUNTIME_DIR/bottle-runs/dead-aaaaaaaaaa"
+	run "$bottle" prune
+	exits 0
+	is "removed: 1"
+	[[ $(ls "$XDG_RUNTIME_DIR/bottle-runs") == live-* ]]
+	kill -0 "$launcher"
+	run "$bottle" prune
+	exits 0
+	is "removed: nothing was there"
+	kill -KILL "$launcher"
+}
+
+@test "bad usage is said" {
+	run "$bottle" stop
+	exits 125
+	has "usage: bottle stop NAME"
+	run "$bottle" prune now
+	exits 125
+	has "usage: bottle prune"
+}
