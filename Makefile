@@ -270,6 +270,16 @@ build/man/%: man/%.scd
 	$(call say,MAN)
 	$(Q)SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-1700000000} scdoc <$< >$@
 
+ifneq ($(DOCKER_ONLY),)
+# With what Dockerfile.egress-proxy is built from; by cp, since not every install(1) makes folders.
+install: all man
+	mkdir -p $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/man/man5 $(SHARE)/bottle/rootfs
+	cp $(B)/bin/bottle $(DESTDIR)$(PREFIX)/bin/bottle
+	cp $(filter %.1,$(MAN)) $(SHARE)/man/man1
+	cp $(filter %.5,$(MAN)) $(SHARE)/man/man5
+	cp -R Dockerfile.egress-proxy .dockerignore Makefile base ca config proxy $(SHARE)/bottle
+	cp -R rootfs/architecture.h rootfs/mitmproxy rootfs/native $(SHARE)/bottle/rootfs
+else
 install: all man ## install under DESTDIR and PREFIX (/usr/local)
 	$(INSTALL) 755 $(B)/bin/bottle $(DESTDIR)$(PREFIX)/bin/bottle
 	$(INSTALL) 644 -t $(SHARE)/bottle $(B)/bin/native.oci.tar
@@ -285,6 +295,7 @@ install: all man ## install under DESTDIR and PREFIX (/usr/local)
 	$(INSTALL) 644 -t $(SHARE)/bottle/rootfs/mitmproxy $(addprefix rootfs/mitmproxy/,packages dpkg-trim.cfg)
 	$(INSTALL) 755 -t $(SHARE)/bottle/rootfs/mitmproxy $(addprefix rootfs/mitmproxy/,finish.sh entrypoint)
 	$(INSTALL) 644 -t $(SHARE)/bottle/rootfs/mitmproxy/egress_proxy $(wildcard rootfs/mitmproxy/egress_proxy/*.py)
+endif
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/bottle $(SHARE)/bash-completion/completions/bottle \

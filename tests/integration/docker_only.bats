@@ -53,3 +53,25 @@ only=$world/tree/build/docker-only/bin/bottle
 	BOTTLE_DOCKER=no-such-docker run "$only" prune
 	exits 0
 }
+
+@test "what it installs is what its image is built from" {
+	command -v scdoc >/dev/null || skip "scdoc is not installed"
+	make -C "$world/tree" DOCKER_ONLY=1 POISON="$world/poison" PREFIX="$world/usr" install
+	cd "$BATS_TEST_TMPDIR"
+	export XDG_STATE_HOME=$PWD/state HOME=$PWD
+	# A CLI whose daemon has no image at all.
+	printf '%s\n' '#!/bin/sh' 'case $1 in' \
+		'version) echo "{\"Server\":{\"Version\":\"28.1.0\",\"Components\":[{\"Name\":\"Engine\"}]}}" ;;' \
+		'*) echo "No such image" >&2; exit 1 ;; esac' >cli
+	chmod +x cli
+	mkdir work && cd work
+	BOTTLE_DOCKER=$BATS_TEST_TMPDIR/cli run --separate-stderr "$world/usr/bin/bottle" run --agent-image a --allow x.test --dry-run -- true
+	exits 0
+	has "built from"
+	has "$world/usr/bin/../share/bottle"
+	has "inputs: sha256:"
+	has gateway_mode_ipv4=isolated
+	while read -r name; do
+		[ -e "$world/usr/share/bottle/$name" ] || { echo "$name is missing" && return 1; }
+	done < <(sed -n 's/^COPY \([^-].*\) [^ ]*$/\1/p' "$world/tree/Dockerfile.egress-proxy" | tr ' ' '\n' | grep -v '[*]')
+}
