@@ -329,6 +329,22 @@ static int failed(const struct running *r, struct err *err)
 		       len ? str_escape(said, sizeof(said), r->said.data, len) : "");
 }
 
+/* "WARNING: …" lines of its standard error. */
+static int keep_warnings(const struct running *r, struct err *err)
+{
+	char shown[SHOWN_BYTES];
+	char *save = NULL;
+
+	for (char *line = r->said.data && r->call->warnings ? strtok_r(r->said.data, "\n", &save)
+							    : NULL;
+	     line; line = strtok_r(NULL, "\n", &save))
+		if (str_starts(line, "WARNING") &&
+		    strlist_addf(r->call->warnings, "%s: %s", r->call->step,
+				 str_escape(shown, sizeof(shown), line, strlen(line))) < 0)
+			return err_sys(err, ENOMEM, "%s", r->call->step);
+	return 0;
+}
+
 int docker_call(const struct docker_call *call, struct err *err)
 {
 	cleanup_with(running_clear) struct running r = {
@@ -350,7 +366,7 @@ int docker_call(const struct docker_call *call, struct err *err)
 	if (r.out_too_long || (call->ret_out && call->ret_out->failed))
 		return err_set(err, EFBIG, "%s: %s %s printed more than fits", call->step,
 			       docker_cli_name(), call->argv->items[0]);
-	return 0;
+	return keep_warnings(&r, err);
 }
 
 int docker_call_words(const char *step, struct buf *ret_out, struct err *err,

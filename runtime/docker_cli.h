@@ -33,7 +33,9 @@ struct docker_call {
 	int timeout_ms;			/* 0: DOCKER_CALL_MS */
 	bool ends_on_signal; /* a signal that asks for the end kills it: -EINTR. Only for what leaves
 			      * nothing behind that the daemon could still be at */
-	struct buf *ret_out; /* appended: what it printed; NULL: dropped */
+	struct strlist *warnings; /* gets what it warned of though it succeeded (a limit that this
+				   * kernel does not hold); NULL: dropped */
+	struct buf *ret_out;	  /* appended: what it printed; NULL: dropped */
 };
 
 /* The CLI: $BOTTLE_DOCKER, else "docker". Borrowed. */

@@ -102,8 +102,9 @@ static int make_egress(struct docker_run *run, struct err *err)
 	return make_network(run, "egress network", false, err);
 }
 
-static int create(const char *step, const struct strlist *planned, const char *image,
-		  const struct strlist *rest, const char *const *env, struct err *err)
+static int create(struct docker_run *run, const char *step, const struct strlist *planned,
+		  const char *image, const struct strlist *rest, const char *const *env,
+		  struct err *err)
 {
 	cleanup_with(strlist_clear) struct strlist argv = { 0 };
 	int rc = 0;
@@ -116,7 +117,10 @@ static int create(const char *step, const struct strlist *planned, const char *i
 		rc = strlist_add(&argv, rest->items[i]);
 	if (rc < 0)
 		return err_sys(err, -rc, "%s", step);
-	return docker_call(&(struct docker_call){ .step = step, .argv = &argv, .env = env }, err);
+	return docker_call(
+		&(struct docker_call){
+			.step = step, .argv = &argv, .env = env, .warnings = &run->warnings },
+		err);
 }
 
 static int create_proxy(struct docker_run *run, struct err *err)
@@ -126,7 +130,7 @@ static int create_proxy(struct docker_run *run, struct err *err)
 
 	if (!d->proxy_image.by_stdin)
 		TRY(docker_secrets_env(run, &env, err));
-	return create("proxy", &d->proxy_create, run->proxy_id, NULL, env, err);
+	return create(run, "proxy", &d->proxy_create, run->proxy_id, NULL, env, err);
 }
 
 static int give_secrets(struct docker_run *run, struct err *err)
@@ -169,7 +173,7 @@ static void stop_proxy(struct docker_run *run)
 
 	run->ending = true;
 	if (run->proxy.pid > 0 && seconds)
-		(void)!DOCKER_CALL("proxy stop", NULL, &err, "stop", "--time", seconds,
+		(void)!DOCKER_CALL("proxy stop", NULL, &err, "stop", "-t", seconds,
 				   run->plan->docker.proxy_name);
 	docker_session_drain(run, PROXY_DRAIN_MS);
 	audit_end(&run->audit, AUDIT_PROXY);
@@ -264,7 +268,7 @@ static int create_agent(struct docker_run *run, struct err *err)
 	const struct docker_plan *d = &run->plan->docker;
 
 	return explain_mount(run,
-			     create("agent", &d->agent_create, run->agent_id,
+			     create(run, "agent", &d->agent_create, run->agent_id,
 				    &run->plan->agent.argv, (const char *const *)d->agent_env.items,
 				    err),
 			     err);

@@ -258,6 +258,7 @@ image_in_plan() {
 	chmod 755 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$(dirname "$BATS_TEST_TMPDIR")" "$BATS_TEST_TMPDIR"
 	chown -R "$user" "$BATS_TEST_TMPDIR"
 	chmod 666 "${DOCKER_HOST#unix://}"
+	chmod a+x "$(dirname "${DOCKER_HOST#unix://}")"
 	mkdir -p "$DOCKER_CONFIG"
 	run --separate-stderr setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups \
 		env HOME="$BATS_TEST_TMPDIR" "$bottle" run -f "$manifest_file" -- sh -c 'id -u; touch made'
@@ -363,7 +364,7 @@ fault_everywhere() {
 		try_fault "$n" "$1" || { echo "at call $n ($call)" && return 1; }
 		case $call in
 		# Of a part that is taken away the removal is tried again; a proxy that is not asked to end is killed.
-		"rm --force" | "network rm" | "stop --time" | "agent's own")
+		"rm --force" | "network rm" | "stop -t" | "agent's own")
 			exits 0 || { echo "at call $n ($call)" && return 1; }
 			;;
 		*)

@@ -163,6 +163,23 @@ Test(docker_cli, one_that_reads_nothing_is_no_signal_for_us)
 		-EREMOTEIO);
 }
 
+Test(docker_cli, a_warning_of_a_call_that_succeeded_is_kept)
+{
+	cleanup_with(strlist_clear) struct strlist argv = { 0 };
+	cleanup_with(strlist_clear) struct strlist warnings = { 0 };
+	struct err err;
+
+	cli("echo 'WARNING: no swap limit' >&2; echo other >&2");
+	cr_assert_eq(strlist_add(&argv, "create"), 0);
+	cr_assert_eq(docker_call(&(struct docker_call){ .step = "agent",
+							.argv = &argv,
+							.warnings = &warnings },
+				 &err),
+		     0);
+	cr_assert_eq(warnings.len, 1);
+	cr_assert_str_eq(warnings.items[0], "agent: WARNING: no swap limit");
+}
+
 Test(docker_cli, a_signal_ends_a_call_that_may_be_ended)
 {
 	struct err err;
