@@ -214,7 +214,7 @@ fuzz: build/.deps-check build/.deps-fuzz ## each fuzz target for FUZZ_SECONDS (6
 fuzz-run: $(FUZZ)
 	@tests/fuzz/run.sh $(B) $(or $(FUZZ_SECONDS),60)
 
-bench: build/.deps-check ## start cost next to unshare and bwrap; the gate's throughput
+bench: build/.deps-check ## start cost next to unshare and bwrap, and with Docker; the gate's throughput
 	$(SUBMAKE) programs-test image
 	@tests/bench/run.sh $(B)
 

@@ -7,6 +7,7 @@
 # usage: run.sh BUILD [ROUNDS]
 set -eu
 
+here=$(cd "$(dirname "$0")" && pwd)
 build=$(realpath "$1")
 rounds=${2:-30}
 bottle=$build/bin/bottle
@@ -32,3 +33,4 @@ for program in "$build"/bench/*; do
 	name=$(basename "$program")
 	[ "$name" = start ] || { echo && echo "$name:" && "$program"; }
 done
+echo && echo "docker:" && "$here/docker.sh" "$build"

@@ -146,11 +146,8 @@ listener_start() {
 	wait_for grep -q listening "$world/reached"
 }
 
-# Every address of the host, and the one that would be the network's gateway.
-host_addresses() {
-	docker network inspect -f '{{range .IPAM.Config}}{{.Subnet}}{{end}}' "$1" | sed 's/\.[0-9]*\/.*/.1/'
-	in_daemon_net ip -o addr | awk '$2 != "lo" { sub("/.*", "", $4); print $4 }'
-}
+# Every address of the host; what would be the network's gateway the attack finds out itself.
+host_addresses() { in_daemon_net ip -o addr | awk '$2 != "lo" { sub("/.*", "", $4); print $4 }'; }
 
 # attack NETWORK: from a container on it
 attack() {
@@ -158,21 +155,25 @@ attack() {
 	: >"$world/reached"
 	# shellcheck disable=SC2046
 	run docker run --rm --interactive "${least[@]}" --network "$1" --entrypoint /usr/bin/python3 \
-		egress-proxy-mitmproxy - attack $(host_addresses "$1" | sort -u) <"$here/../escape/docker_reach.py"
+		egress-proxy-mitmproxy - attack $(host_addresses) <"$here/../escape/docker_reach.py"
 	docker network rm "$1" >/dev/null
 	echo "$output"
 	has attacked
 	sed 's/^/the host: /' "$world/reached"
 }
 
-@test "DOCK-2: no address of the host gives a container on the internal network an answer" {
-	make_network quiet
-	attack quiet
+host_was_not_reached() {
 	has_not REACHED
 	run cat "$world/reached"
 	has_not tcp
 	has_not "by route"
 	has_not "by device"
+}
+
+@test "DOCK-2: no address of the host gives a container on the internal network an answer" {
+	make_network quiet
+	attack quiet
+	host_was_not_reached
 }
 
 @test "DOCK-2: on a network that is only --internal the host is reached (control)" {
@@ -181,4 +182,42 @@ attack() {
 	has "REACHED b'from the host"
 	run cat "$world/reached"
 	has tcp
+}
+
+# --- a bottle -----------------------------------------------------------------------------------
+
+docker_bottle() {
+	bottle_setup
+	OPTIONS=(--backend docker --quiet --no-stdin)
+	routes <<<"    - {host: up.test, auth: {scheme: Bearer, token_ref: IT_TOKEN}}"
+	echo 'agent: {image: egress-proxy-mitmproxy}' >>"$manifest_file"
+}
+
+@test "DOCK-2: nor does it give one to the agent of a bottle" {
+	docker_bottle
+	listener_start
+	: >"$world/reached"
+	cp "$here/../escape/docker_reach.py" .
+	# shellcheck disable=SC2046
+	run in_bottle /usr/bin/python3 docker_reach.py attack $(host_addresses)
+	exits 0
+	has attacked
+	host_was_not_reached
+}
+
+@test "DOCK-1: of a bottle neither token nor key is on Docker's disk, while it runs and when it has ended" {
+	docker_bottle
+	"$bottle" run "${OPTIONS[@]}" -f "$manifest_file" -- \
+		/usr/bin/python3 -c 'import time; open("started", "w").close(); time.sleep(600)' 3>&- &
+	launcher=$!
+	wait_for [ -e started ]
+	pid=$(docker inspect -f '{{.State.Pid}}' "$(docker ps -q --filter ancestor=egress-proxy-native)")
+	in_daemon cat "/proc/$pid/root/home/mitmproxy/.mitmproxy/mitmproxy-ca.pem" >"$world/bottle.key"
+	grep -q "PRIVATE KEY" "$world/bottle.key"
+	nothing_is_found
+	kill "$launcher"
+	wait "$launcher" || true
+	nothing_is_found
+	run docker ps --all --quiet
+	is ""
 }

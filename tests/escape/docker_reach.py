@@ -89,7 +89,16 @@ def shout(address):
             print(f"to all {address}: {err}")
 
 
+def would_be_gateways():
+    """The first address of each network that this container is on."""
+    with open("/proc/net/route", encoding="ascii") as file:
+        rows = [line.split() for line in file.readlines()[1:]]
+    networks = {bytes.fromhex(row[1])[::-1] for row in rows if row[7] != "00000000"}
+    return [socket.inet_ntoa(network[:3] + bytes([network[3] | 1])) for network in sorted(networks)]
+
+
 def attack(addresses):
+    addresses = sorted({*addresses, *would_be_gateways()})
     print("attacking", *addresses)
     for address in addresses:
         for by_device in (False, True):

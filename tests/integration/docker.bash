@@ -19,11 +19,17 @@ docker_begin() {
 	export DOCKER_CONFIG=$world/docker.config DOCKER_BUILDKIT=0
 }
 
+# Its starter holds the FIFO open for as long as it lives.
 docker_end() {
-	[ -s "$world/docker.pid" ] || return 0
-	kill "$(cat "$world/docker.pid")"
-	wait "$(cat "$world/docker.pid")" || true
-	rm -rf "$BATS_FILE_TMPDIR/d/data" "$world/docker.pid"
+	local pid gone
+	pid=$(cat "$world/docker.pid" 2>/dev/null) || return 0
+	rm "$world/docker.pid"
+	kill -0 "$pid" || return
+	exec {gone}<"$world/docker.says"
+	kill "$pid"
+	cat <&"$gone"
+	exec {gone}<&-
+	rm -rf "$BATS_FILE_TMPDIR/d/data"
 }
 
 # In the daemon's network, processes and mounts: its pids, its /run, its bridges.

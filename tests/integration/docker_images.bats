@@ -109,11 +109,11 @@ conforms() {
 	run docker ps --all --quiet
 	is ""
 	docker run --detach --interactive --name left-behind --entrypoint /usr/bin/python3 egress-proxy-mitmproxy -c 'input()' >/dev/null
-	group=$(basename /sys/fs/cgroup/*/bottle-dockerd-* 2>/dev/null || basename /sys/fs/cgroup/bottle-dockerd-*)
+	group=bottle-dockerd-$(cat "$world/docker.pid")
+	[ -n "$(find /sys/fs/cgroup -maxdepth 2 -name "$group")" ]
 	mounts=$(grep -c "$BATS_FILE_TMPDIR" /proc/self/mountinfo || true)
 	docker_end
 	[ "$mounts" -eq 0 ]
-	[ -n "$group" ]
 	[ -z "$(find /sys/fs/cgroup -maxdepth 2 -name "$group")" ]
 	run pgrep -f "^[^ ]*(dockerd|containerd[^ ]*) .*$BATS_FILE_TMPDIR/d/"
 	is ""
