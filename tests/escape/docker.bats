@@ -5,7 +5,7 @@
 # internal network comes to. The containers are made by plain docker commands, as the Docker backend makes them.
 # Runs as: root
 # Runs alone
-# Takes: 300
+# Takes: 600
 
 load ../integration/lib.bash
 load ../integration/docker.bash
