@@ -5,7 +5,7 @@
 # steps leaves nothing.
 # Runs as: root
 # Runs alone
-# Takes: 900
+# Takes: 1800
 
 load lib.bash
 load docker.bash
@@ -168,8 +168,7 @@ ended() {
 	done
 	run in_bottle sh -c 'kill -9 $$'
 	exits 137
-	run in_bottle no-such-program
-	exits 127
+	run -127 in_bottle no-such-program
 	run in_bottle /usr/bin/broken
 	exits 126
 	OPTIONS=(--fail-on-denied)
@@ -256,12 +255,13 @@ image_in_plan() {
 	user=$(stat -c %U "$BATS_TEST_TMPDIR")
 	[ "$user" != root ] || user=nobody
 	chmod 755 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$(dirname "$BATS_TEST_TMPDIR")" "$BATS_TEST_TMPDIR"
+	cp "$bottle" "$BATS_TEST_TMPDIR/bottle" # the tree may lie in root's home
 	chown -R "$user" "$BATS_TEST_TMPDIR"
 	chmod 666 "${DOCKER_HOST#unix://}"
 	chmod a+x "$(dirname "${DOCKER_HOST#unix://}")"
 	mkdir -p "$DOCKER_CONFIG"
 	run --separate-stderr setpriv --reuid "$user" --regid "$(id -g "$user")" --clear-groups \
-		env HOME="$BATS_TEST_TMPDIR" "$bottle" run -f "$manifest_file" -- sh -c 'id -u; touch made'
+		env HOME="$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR/bottle" run -f "$manifest_file" -- sh -c 'id -u; touch made'
 	exits 0
 	is "$(id -u "$user")"
 	[ "$(stat -c %U made)" = "$user" ]
@@ -359,6 +359,8 @@ fault_everywhere() {
 	[ "$calls" -ge 14 ]
 	for n in $(seq "$calls"); do
 		call=$(sed -n "${n}p" whole)
+		# One that only asks, or takes away, has done nothing that could be left.
+		[ "$1" = before ] || [[ $call =~ create|connect|start ]] || continue
 		# The agent has run by then, and how it ended the daemon knows.
 		[ "$1 $n" != "after $(grep -n 'start --attach' whole | tail -n 1 | cut -d: -f1)" ] || call="agent's own"
 		try_fault "$n" "$1" || { echo "at call $n ($call)" && return 1; }
