@@ -109,7 +109,11 @@ static bool write_record(struct audit *audit, const struct buf *line)
 		audit->bytes += (uint64_t)n;
 		audit->broken_line = (size_t)n != line->len - skip;
 	}
-	return n == (ssize_t)(line->len - skip);
+	if (n == (ssize_t)(line->len - skip))
+		return true;
+	if (!audit->write_errno)
+		audit->write_errno = n < 0 ? errno : ENOSPC;
+	return false;
 }
 
 static int put_escaped(const char *bytes, size_t len, void *ctx)
@@ -188,6 +192,14 @@ static int keep(struct audit *audit, enum audit_source source, const json_t *rec
 	if (audit->capped || !write_record(audit, &line))
 		audit->lost++;
 	return 0;
+}
+
+int audit_write_failed(const struct audit *audit, struct err *err)
+{
+	return err_set(err, audit->write_errno,
+		       "the audit log could not be written (%s), and requests that nobody sees are "
+		       "not to be",
+		       strerror(audit->write_errno));
 }
 
 /* ---- counting ---- */

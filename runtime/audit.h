@@ -50,6 +50,8 @@ struct audit {
 	uint64_t bytes;
 	bool capped;	  /* the `truncated` record for the cap is written */
 	bool broken_line; /* the last write was cut short: the next begins with a newline */
+	int write_errno;  /* of the first record that the file did not take, else 0: what follows would
+			   * go unseen, so the run is to end */
 	struct audit_stream stream[AUDIT_SOURCES];
 	uint64_t requests, denied, lost, invalid;
 	bool has_first;
@@ -69,6 +71,9 @@ void audit_feed(struct audit *audit, enum audit_source source, const void *bytes
 
 /* The source closed: a last line without a newline is taken too. */
 void audit_end(struct audit *audit, enum audit_source source);
+
+/* The sentence for write_errno, which must be set; returns its negative. */
+int audit_write_failed(const struct audit *audit, struct err *err);
 
 /* The last line of a run, without "bottle: ", all hostile values escaped:
  *   3 requests refused; first: GET https://host/path (reason); to allow it: --allow host/path

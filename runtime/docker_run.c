@@ -440,6 +440,8 @@ static void print_all(const struct docker_run *run, const struct strlist *warnin
 
 static int end(struct docker_run *run, int rc, const struct err *err, int agent_status)
 {
+	struct err unwritten = { "" };
+
 	timing_mark(&run->timings, TIMING_ENDED);
 	print_all(run, &run->warnings);
 	if (run->plan->timings)
@@ -448,8 +450,12 @@ static int end(struct docker_run *run, int rc, const struct err *err, int agent_
 		report_end(run->plan, &run->audit, false);
 	if (run->signalled)
 		return 128 + run->signalled;
+	if (rc == 0 && run->audit.write_errno)
+		rc = audit_write_failed(&run->audit, &unwritten);
 	if (rc == 0)
 		return status_of(run, agent_status);
+	if (unwritten.text[0])
+		err = &unwritten;
 	log_error("%s", err->text[0] ? err->text : strerror(-rc));
 	return EXIT_BOTTLE_FAILED;
 }

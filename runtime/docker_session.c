@@ -228,6 +228,8 @@ static int check(struct docker_run *run, struct err *err)
 		return err_set(err, EINTR, "ended by signal %d", run->signalled);
 	if (run->proxy_ended)
 		return proxy_failed(run, err);
+	if (run->audit.write_errno)
+		return audit_write_failed(&run->audit, err);
 	if (run->grace_end_ms && clock_now_ms() >= run->grace_end_ms) {
 		run->signalled = run->asked_by;
 		return err_set(err, EINTR, "did not end when asked to by signal %d", run->asked_by);

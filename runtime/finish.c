@@ -26,6 +26,8 @@ int finish_status(const struct session *s)
 		return 128 + WTERMSIG(status);
 	if (finish_output_counts(s))
 		return EXIT_BOTTLE_FAILED;
+	if (WEXITSTATUS(status) == 0 && s->audit.write_errno)
+		return EXIT_BOTTLE_FAILED;
 	if (WEXITSTATUS(status) == 0 && s->plan->fail_on_denied &&
 	    (s->audit.denied || s->audit.lost))
 		return EXIT_DENIED;
@@ -139,5 +141,11 @@ void finish_explain_exec(const struct session *s)
 
 void finish_report(const struct session *s)
 {
+	struct err err;
+
 	report_end(s->plan, &s->audit, s->failure && strcmp(s->failed_step, WIRE_STEP_GUARD) == 0);
+	if (s->audit.write_errno && !s->failure) { /* the last records came when all had ended */
+		(void)!audit_write_failed(&s->audit, &err);
+		log_error("%s", err.text);
+	}
 }

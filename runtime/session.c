@@ -71,12 +71,21 @@ static void on_init_end(struct session *s)
 	fail_by_end(s, "init", "the bottle's init", status);
 }
 
+/* The gate's own children, killed by its death, are ours to reap then (session_start_gate), or they would
+ * stay as zombies where the host's pid 1 reaps nothing. The group keeps the number from a second owner. */
+static void reap_gate_group(pid_t group)
+{
+	while (waitpid(-group, NULL, 0) > 0 || errno == EINTR)
+		continue;
+}
+
 static void on_gate_end(struct session *s)
 {
 	int status;
 
 	if (waitpid(s->gate_pid, &status, WNOHANG) != s->gate_pid)
 		return;
+	reap_gate_group(s->gate_pid);
 	s->gate_pid = -1;
 	fd_close(&s->gate_pidfd);
 	s->facts |= FACT_GATE_ENDED;
@@ -237,6 +246,15 @@ static void end_process(pid_t *pid, int *pidfd)
 	fd_close(pidfd);
 }
 
+static void end_gate(struct session *s)
+{
+	pid_t group = s->gate_pid;
+
+	end_process(&s->gate_pid, &s->gate_pidfd);
+	if (group > 0)
+		reap_gate_group(group);
+}
+
 /* What is still in a pipe whose writers are dead; where one lives on, no more than is there now. */
 static void drain_rest(struct session *s, const int *fd, void (*handle)(struct session *s))
 {
@@ -270,7 +288,7 @@ void session_clear(struct session *s)
 			 s->launch.audit,  s->launch.ready, s->launch.handout,	s->launch.decoy };
 
 	end_process(&s->init_pid, &s->init_pidfd);
-	end_process(&s->gate_pid, &s->gate_pidfd);
+	end_gate(s);
 	relay_clear(&s->relay);
 	tty_clear(&s->tty);
 	audit_clear(&s->audit);

@@ -50,14 +50,24 @@ static bool drain(struct session *s, int fd, void (*take)(struct session *, cons
 	return n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
 }
 
+/* Or an agent that fills the disk would blind the log first. */
+static void take_audit(struct session *s, enum audit_source source, const char *bytes, size_t len)
+{
+	struct err err;
+
+	audit_feed(&s->audit, source, bytes, len);
+	if (s->audit.write_errno)
+		session_fail(s, audit_write_failed(&s->audit, &err), "audit", err.text);
+}
+
 static void take_proxy_audit(struct session *s, const char *bytes, size_t len)
 {
-	audit_feed(&s->audit, AUDIT_PROXY, bytes, len);
+	take_audit(s, AUDIT_PROXY, bytes, len);
 }
 
 static void take_gate_audit(struct session *s, const char *bytes, size_t len)
 {
-	audit_feed(&s->audit, AUDIT_GATE, bytes, len);
+	take_audit(s, AUDIT_GATE, bytes, len);
 }
 
 static void take_ready(struct session *s, const char *bytes, size_t len)

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -92,11 +93,18 @@ int session_start_gate(struct session *s, struct err *err)
 		return err_sys(err, errno, "make the gate's channels");
 	if (fcntl(s->gate_audit[0], F_SETFL, O_NONBLOCK) < 0)
 		return err_sys(err, errno, "make the gate's channels");
+	/* What the gate forks comes to us when it dies, in a group by which it can be told from children
+	 * that were here before us (`exec bottle`). */
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		return err_sys(err, errno, "PR_SET_CHILD_SUBREAPER");
 	s->gate_pid = fork();
 	if (s->gate_pid < 0)
 		return err_sys(err, errno, "fork the gate");
-	if (s->gate_pid == 0)
+	if (s->gate_pid == 0) {
+		setpgid(0, 0);
 		gate_main(s, self);
+	}
+	setpgid(s->gate_pid, s->gate_pid); /* whoever comes first */
 	fd_close(&s->gate_ctl[1]);
 	fd_close(&s->gate_audit[1]);
 	fd_close(&s->launch.handout[0]);

@@ -139,3 +139,9 @@ nothing_stays() {
 	exits 1
 	has "left behind"
 }
+
+@test "END-1: a run reaps all that it started, also where pid 1 reaps nothing" {
+	run /usr/bin/python3 "$here/subreaper.py" --strict "$bottle" run -q -f "$BATS_TEST_TMPDIR/b.yaml" -- true
+	echo "$output"
+	exits 0
+}

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""usage: subreaper.py COMMAND...: runs COMMAND, and then says which processes it left behind
+"""usage: subreaper.py [--strict] COMMAND...: runs COMMAND, and then says which processes it left behind
 
 Orphans of COMMAND and of whatever it started become children of this process (PR_SET_CHILD_SUBREAPER),
 so that none is missed and nobody else's is counted. They have a moment to end; what is then left is
-printed, killed and makes the exit status 1. Otherwise the status is COMMAND's.
+printed, killed and makes the exit status 1; with --strict, also what has ended and was left for somebody
+else to reap. Otherwise the status is COMMAND's.
 """
 
 import ctypes
@@ -34,10 +35,19 @@ def title(pid):
         return file.read().replace(b"\0", b" ").decode("latin-1").strip()
 
 
+def title_or_state(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        return title(pid) or file.read().rsplit(")", 1)[0] + ")"
+
+
 def main(command):
     if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         sys.exit("PR_SET_CHILD_SUBREAPER is refused")
-    status = subprocess.call(command)
+    strict = command[0] == "--strict"
+    status = subprocess.call(command[strict:])
+    if strict and children():
+        print("left unreaped:", *map(title_or_state, children()))
+        status = 1
     end = time.monotonic() + 5
     reap()
     while children() and time.monotonic() < end:

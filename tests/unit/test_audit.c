@@ -292,11 +292,13 @@ static int disk_is_full(void *arg)
 	for (int i = 0; i < 5; i++)
 		feed("{\"event\":\"request\",\"verdict\":\"allow\"}\n");
 	before = (int)audit.lost;
+	if (audit.write_errno != ENOSPC) /* the first write was cut short: the run is to end */
+		return 3;
 	return before == 4 ? 0 : 2;
 }
 
 /* One record fits, the second is cut in the middle. */
-Test(audit, a_full_disk_loses_records_not_the_run)
+Test(audit, a_full_disk_is_told)
 {
 	cr_assert_eq(in_child(disk_is_full, NULL), 0);
 	audit.broken_line = true; /* as the child left it; here there is room again */
