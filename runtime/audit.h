@@ -50,7 +50,7 @@ struct audit {
 	uint64_t bytes;
 	bool capped;	  /* the `truncated` record for the cap is written */
 	bool broken_line; /* the last write was cut short: the next begins with a newline */
-	int write_errno;  /* of the first record that the file did not take, else 0: what follows would
+	int write_errno; /* of the first record that the file did not take, else 0: what follows would
 			   * go unseen, so the run is to end */
 	struct audit_stream stream[AUDIT_SOURCES];
 	uint64_t requests, denied, lost, invalid;

@@ -2,6 +2,7 @@
  * The namespaces backend; see backend.h. Runs in: the launcher and the subcommands. */
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,21 +13,27 @@
 #include "runtime/plan_namespaces.h"
 #include "runtime/run.h"
 
+static int end_at_once(void *ignored)
+{
+	(void)ignored;
+	return 0;
+}
+
 /* A user namespace, and in it a power over another namespace: AppArmor may give the first without the
- * second. Nothing is left of it. */
+ * second. Nothing is left of it. The child borrows our memory as vfork(2)'s does: nothing is copied. */
 static int try_namespaces(void)
 {
-	int status = 0;
-	pid_t pid = fork();
+	enum { STACK_BYTES = 16 << 10 };
+	static _Alignas(16) char stack[STACK_BYTES];
+	const int flags = CLONE_NEWUSER | CLONE_NEWUTS | CLONE_VM | CLONE_VFORK | SIGCHLD;
+	pid_t pid = clone(end_at_once, stack + STACK_BYTES, flags, NULL);
 
 	if (pid < 0)
 		return -errno;
-	if (pid == 0)
-		_exit(unshare(CLONE_NEWUSER | CLONE_NEWUTS) < 0 ? errno : 0);
-	while (waitpid(pid, &status, 0) < 0)
+	while (waitpid(pid, NULL, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
-	return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECHILD;
+	return 0;
 }
 
 static int check(struct err *err)
