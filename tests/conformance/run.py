@@ -29,20 +29,24 @@ from client import Client  # noqa: E402
 from docker_proxy import DockerProxy  # noqa: E402
 
 AUDIT_PATIENCE = 1.5
+VARYING = ("ts", "us", "request_id")  # of an audit line, from one run to the next
 SECRET_WORDS = ("secret-value", "tok-api", "tok-key", "secret-pass", "ghp_raw")
 
 
 class Audit:
-    """The lines that a case added."""
+    """The lines that a case added; `all`: those of every case."""
 
     def __init__(self, path):
         self.file = open(path, "rb")
         self.rest = b""
+        self.all = []
 
     def take(self):
         self.rest += self.file.read()
         whole, newline, self.rest = self.rest.rpartition(b"\n")
-        return [json.loads(line) for line in whole.split(b"\n") if newline and line]
+        lines = [json.loads(line) for line in whole.split(b"\n") if newline and line]
+        self.all += lines
+        return lines
 
 
 def take_recorded(address):
@@ -150,8 +154,23 @@ def check_proxy_is_quiet(proxy):
     return not said and proxy.process.poll() is None
 
 
-def run_cases(cases, name, client, recorder, audit, proxy=None):
-    """`proxy`: where we started it ourselves, it must be alive and silent at the end."""
+def note_lines(log, lines):
+    """Fit to be compared, sorted, with another run's."""
+    for line in lines:
+        kept = {key: value for key, value in line.items() if key not in VARYING}
+        print(json.dumps(kept, sort_keys=True), file=log)
+
+
+def leave_out(cases, name, word):
+    """The cases that are not for `word` are not for `name` either."""
+    for case in cases:
+        if word in case.get("not_for", {}):
+            case["not_for"][name] = case["not_for"][word]
+
+
+def run_cases(cases, name, client, recorder, audit, proxy=None, log=None):
+    """`proxy`: where we started it ourselves, it must be alive and silent at the end. `log`: where the audit
+    lines go, without what differs from run to run."""
     print(f"1..{len(cases) + bool(proxy)}")
     passed = failed = skipped = 0
     for number, case in enumerate(cases, 1):
@@ -173,6 +192,9 @@ def run_cases(cases, name, client, recorder, audit, proxy=None):
         print(f"{'ok' if quiet else 'not ok'} {len(cases) + 1} - the proxy lives and said nothing")
         passed, failed = passed + quiet, failed + (not quiet)
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    if log:
+        audit.take()
+        note_lines(log, audit.all)
     return 1 if failed or not passed else 0
 
 
@@ -193,14 +215,14 @@ def parse_arguments():
     parser.add_argument("--audit")
     parser.add_argument("--name", default="mitmproxy", help="whose `not_for` counts")
     parser.add_argument("-k", default="", help="only cases whose id holds this")
+    parser.add_argument("--log", type=argparse.FileType("w"), help="the audit lines go here")
+    parser.add_argument("--not-for", default="", help="leave out the cases that are not for this, either")
     parser.add_argument("--keep", help="the folder for logs (default: one that goes)")
     return parser.parse_args()
 
 
 def run_in_docker(options, data, cases):
-    for case in cases:
-        if "docker" in case.get("not_for", {}):
-            case["not_for"][options.name] = case["not_for"]["docker"]
+    leave_out(cases, options.name, "docker")
     with tempfile.TemporaryDirectory() as folder:
         folder = options.keep or folder
         world.start_recorder(folder)
@@ -208,7 +230,7 @@ def run_in_docker(options, data, cases):
         try:
             client = Client((proxy.host, proxy.port), proxy.ca_file)
             recorder = ("127.0.0.1", world.CONTROL_PORT)
-            return run_cases(cases, options.name, client, recorder, Audit(proxy.audit_path), proxy)
+            return run_cases(cases, options.name, client, recorder, Audit(proxy.audit_path), proxy, options.log)
         finally:
             proxy.stop()
 
@@ -223,6 +245,7 @@ def main():
     if not options.start:
         client = Client(options.proxy, options.ca)
         return run_cases(cases, options.name, client, options.recorder, Audit(options.audit))
+    leave_out(cases, options.start.name, options.not_for)
     world.enter_namespaces()
     with tempfile.TemporaryDirectory() as folder:
         folder = options.keep or folder
@@ -233,7 +256,7 @@ def main():
             client = Client(("127.0.0.1", proxy.port), proxy.ca_file)
             recorder = ("127.0.0.1", world.CONTROL_PORT)
             audit = Audit(proxy.audit_path)
-            return run_cases(cases, options.start.name, client, recorder, audit, proxy)
+            return run_cases(cases, options.start.name, client, recorder, audit, proxy, options.log)
         finally:
             proxy.stop()
 

@@ -93,17 +93,24 @@ files() {
 	done
 }
 
-# conforms NAME IMAGE: the conformance file, in the daemon's network
+# conforms NAME IMAGE START...: the conformance file, in the daemon's network; and the same decisions are logged as by
+# the proxy that START starts without Docker
 conforms() {
-	run in_daemon_net /usr/bin/python3 "$top/tests/conformance/run.py" --start-docker "$2" --name "$1"
+	run in_daemon_net /usr/bin/python3 "$top/tests/conformance/run.py" --start-docker "$2" --name "$1" --log docker.log
 	grep -v '^ok' <<<"$output"
 	exits 0 >/dev/null
 	[ "$(grep -c '^ok' <<<"$output")" -gt 230 ]
+	run /usr/bin/python3 "$top/tests/conformance/run.py" "${@:3}" --not-for docker --log plain.log
+	exits 0 >/dev/null
+	[ "$(wc -l <docker.log)" -gt 200 ]
+	diff <(sort docker.log) <(sort plain.log)
 }
 
-@test "the native proxy in Docker keeps the conformance file" { conforms native egress-proxy-native; }
+@test "the native proxy in Docker keeps the conformance file" {
+	conforms native egress-proxy-native --start-native "$(dirname "$(realpath "$bottle")")/egress-proxy"
+}
 
-@test "the mitmproxy image that Docker built keeps it too" { conforms mitmproxy built-mitmproxy; }
+@test "the mitmproxy image that Docker built keeps it too" { conforms mitmproxy built-mitmproxy --start-mitmproxy; }
 
 @test "when the daemon ends, nothing of it is left" {
 	run docker ps --all --quiet
