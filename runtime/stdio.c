@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "runtime/tty.h"
 
 struct look {
 	bool is_open, is_terminal;
@@ -118,9 +119,8 @@ int stdio_inspect(struct stdio_plan *ret_plan, struct err *err)
 	if (plan.has_tty) {
 		int fd = plan.tty_in >= 0 ? plan.tty_in : plan.tty_out;
 
-		if (fd < 0 || tcgetattr(fd, &plan.tty.modes) < 0)
+		if (fd < 0 || tty_modes_take(fd, &plan.tty) < 0)
 			return err_sys(err, fd < 0 ? EBADF : errno, "the terminal's modes");
-		ioctl(fd, TIOCGWINSZ, &plan.tty.size); /* 0×0 where it has none */
 	}
 	*ret_plan = plan;
 	return 0;

@@ -39,7 +39,7 @@ struct stdio_plan {
 			      * before tty_resume. To be called when a process of the agent's was stopped
 			      * by SIGTTIN or SIGTTOU, which happens when the reaper has not made the
 			      * agent's group the pty's foreground group; as sudo(8) does it. */
-	struct tty_modes tty; /* of the caller's terminal, where has_tty */
+	struct tty_modes tty; /* for the bottle's pty, by the caller's terminal, where has_tty */
 };
 
 /* Opens /dev/null on those of 0, 1 and 2 that are closed, so that nothing else can get such a number:

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/ttydefaults.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -162,6 +163,44 @@ void tty_clear(struct tty *tty)
 		} while (rc == -EINTR);
 	child_kill(&tty->pidfd);
 	tty_init(tty);
+}
+
+/* As stty(1) has `sane`. Characters that were chosen stay; a line editor turns some of them off. */
+static void make_sane(struct termios *modes)
+{
+	static const struct {
+		int index;
+		cc_t value;
+	} characters[] = {
+		{ VINTR, CINTR },	{ VQUIT, CQUIT },     { VERASE, CERASE },
+		{ VKILL, CKILL },	{ VEOF, CEOF },	      { VSTART, CSTART },
+		{ VSTOP, CSTOP },	{ VSUSP, CSUSP },     { VREPRINT, CRPRNT },
+		{ VDISCARD, CDISCARD }, { VWERASE, CWERASE }, { VLNEXT, CLNEXT },
+	};
+
+	modes->c_iflag = (modes->c_iflag & IUTF8) | BRKINT | ICRNL | IXON | IMAXBEL;
+	modes->c_oflag = OPOST | ONLCR;
+	modes->c_lflag = ISIG | ICANON | IEXTEN | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE;
+	modes->c_cc[VMIN] = 1;
+	modes->c_cc[VTIME] = 0;
+	for (size_t i = 0; i < sizeof(characters) / sizeof(characters[0]); i++)
+		if (modes->c_cc[characters[i].index] == _POSIX_VDISABLE)
+			modes->c_cc[characters[i].index] = characters[i].value;
+}
+
+int tty_modes_take(int terminal_fd, struct tty_modes *ret_modes)
+{
+	const tcflag_t wanted = ICANON | ECHO;
+	struct tty_modes taken = { 0 };
+	pid_t group = tcgetpgrp(terminal_fd); /* -1: not our controlling one, no job control */
+
+	if (tcgetattr(terminal_fd, &taken.modes) < 0)
+		return -1;
+	if (group >= 0 && group != getpgrp() && (taken.modes.c_lflag & wanted) != wanted)
+		make_sane(&taken.modes);
+	ioctl(terminal_fd, TIOCGWINSZ, &taken.size);
+	*ret_modes = taken;
+	return 0;
 }
 
 int tty_modes_apply(const struct tty_modes *modes, int slave_fd, struct err *err)

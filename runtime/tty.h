@@ -66,6 +66,12 @@ int tty_finish(struct tty *tty, int signal_fd, int64_t deadline_ms, struct err *
  * kills, reaps, closes. */
 void tty_clear(struct tty *tty);
 
+/* The modes for the bottle's pty: those of the caller's terminal, and its size (0×0 where it has none).
+ * In the background what the terminal has is somebody else's, such as the raw modes of a shell's line
+ * editor, which `fg` never shows us again: where they are not canonical with echo, `stty sane`.
+ * 0 or -1 with errno. */
+int tty_modes_take(int terminal_fd, struct tty_modes *ret_modes) MUST_CHECK;
+
 /* For the one who makes the pty: gives its slave the caller's modes and size. */
 int tty_modes_apply(const struct tty_modes *modes, int slave_fd, struct err *err) MUST_CHECK;
 

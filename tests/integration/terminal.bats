@@ -106,6 +106,29 @@ at_terminal() {
 	END
 }
 
+@test "started in the background at a shell's prompt, then fg: echo, lines, and ^D is the end" {
+	at_terminal <<-'END'
+		t = Terminal("bash", "--norc", "-i")
+		t.expect("ready%")
+		t.line(os.environ["BOTTLE_RUN"] + " sh -c 'touch begun; cat; stty -a; echo over' &")
+		deadline = time.monotonic() + 10
+		while not os.path.exists("begun"):
+		    assert time.monotonic() < deadline
+		    time.sleep(0.05)
+		t.line("fg")
+		time.sleep(1)
+		t.send("words\n")
+		t.expect(r"words\s+words\s")
+		t.send("\x04")
+		modes = t.expect(r"speed[\s\S]*over")[0]
+		for word in ("isig", "icanon", "iexten", "echo", "echoe", "icrnl", "opost", "onlcr", "lnext = ^V"):
+		    assert f" {word}" in modes.replace("\n", " ") and f"-{word} " not in modes, (word, modes)
+		t.expect("ready%")
+		t.line("exit")
+		t.wait()
+	END
+}
+
 @test "a program that takes the whole screen" {
 	cat >screen.py <<-'END'
 		import curses
