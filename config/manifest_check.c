@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/str.h"
 #include "config/manifest.h"
 
@@ -95,6 +96,30 @@ static int check_proxy_port(const struct manifest *m, struct err *err)
 	return 0;
 }
 
+/* The gate's listeners, one for each port and one for DNS, are handed over in one message. An upstream
+ * proxy takes the place of them all. */
+static int check_port_count(const struct manifest *m, struct err *err)
+{
+	uint8_t seen[65536 / 8] = { 0 };
+	unsigned count = 0;
+
+	for (size_t i = 0; i < m->route_count && !m->upstream.url; i++)
+		for (size_t j = 0; j < m->routes[i].port_count; j++) {
+			uint16_t port = m->routes[i].ports[j];
+			uint8_t bit = (uint8_t)(1U << port % 8);
+
+			count += !(seen[port / 8] & bit);
+			seen[port / 8] |= bit;
+			if (count > FD_PASS_MAX - 1)
+				return fail_route(
+					m, i, err,
+					"with port %u the routes name more than %d different "
+					"ports, which is all that one bottle can have",
+					port, FD_PASS_MAX - 1);
+		}
+	return 0;
+}
+
 static bool env_has(const struct strlist *env, const char *name)
 {
 	size_t len = strlen(name);
@@ -150,6 +175,7 @@ int manifest_check(const struct manifest *m, struct err *err)
 	TRY(check_has_routes(m, err));
 	TRY(check_pairs(m, err));
 	TRY(check_proxy_port(m, err));
+	TRY(check_port_count(m, err));
 	TRY(check_env(m, err));
 	return check_tokens(m, err);
 }
