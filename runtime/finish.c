@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -74,6 +75,14 @@ int finish_failed(const struct session *s, int rc, const struct err *err)
 	return EXIT_BOTTLE_FAILED;
 }
 
+/* access(2) alone takes a folder for an executable. */
+static bool is_file(const char *path, int mode)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, mode) == 0;
+}
+
 /* Where the host has it, by the PATH that the agent was given; NULL when nowhere. */
 static char *find_on_host(const struct plan_role *agent)
 {
@@ -83,7 +92,7 @@ static char *find_on_host(const struct plan_role *agent)
 	cleanup_free char *dirs = NULL;
 
 	if (strchr(command, '/'))
-		return access(command, F_OK) == 0 ? realpath(command, NULL) : NULL;
+		return is_file(command, F_OK) ? realpath(command, NULL) : NULL;
 	for (size_t i = 0; i < agent->env.len; i++)
 		if (str_starts(agent->env.items[i], "PATH="))
 			path = agent->env.items[i] + 5;
@@ -92,7 +101,7 @@ static char *find_on_host(const struct plan_role *agent)
 	     dir = strtok_r(NULL, ":", &save)) {
 		cleanup_free char *candidate = str_printf("%s/%s", dir, command);
 
-		if (candidate && access(candidate, X_OK) == 0)
+		if (candidate && is_file(candidate, X_OK))
 			return take_ptr(candidate);
 	}
 	return NULL;

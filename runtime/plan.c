@@ -142,6 +142,9 @@ static int apply_options(struct plan *plan, const struct run_options *o, struct 
 	if (!m->agent.command.len && !o->dry_run)
 		return err_set(err, EINVAL,
 			       "no command: give one after '--', or agent.command in the manifest");
+	if (m->agent.command.len && !*m->agent.command.items[0])
+		return err_set(err, EINVAL,
+			       "the command's first word is empty; give a program's name or path");
 	return 0;
 }
 

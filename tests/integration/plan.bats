@@ -57,6 +57,13 @@ refused() {
 	[ "$(json '[w for w in plan["environment"] if "=" in w]' <<<"$output")" = "[]" ]
 }
 
+@test "an empty word is no command" {
+	run -125 --separate-stderr "$bottle" run -f "$manifest_file" -- ""
+	says "bottle: the command's first word is empty; give a program's name or path"
+	run -125 --separate-stderr "$bottle" run --dry-run -f "$manifest_file" -- "" true
+	says "the command's first word is empty"
+}
+
 @test "--dry-run needs no command" {
 	run -0 --separate-stderr "$bottle" run --dry-run -f "$manifest_file"
 	has "command: none"

@@ -42,6 +42,11 @@ does_not_sleep() { ! sleeps; }
 	PATH=$PATH:$BATS_TEST_TMPDIR/bin
 	run -127 --separate-stderr in_bottle own-tool
 	says "own-tool: not found inside; on this host it is $BATS_TEST_TMPDIR/bin/own-tool. To show it: --read-only $BATS_TEST_TMPDIR/bin"
+	mkdir "$BATS_TEST_TMPDIR/bin/own-folder"
+	run -127 --separate-stderr in_bottle own-folder
+	says "bottle: own-folder: not found, neither inside nor on this host's PATH"
+	run -127 --separate-stderr in_bottle "$BATS_TEST_TMPDIR/bin/own-folder"
+	says "neither inside nor on this host's PATH"
 	OPTIONS+=(--read-only "$BATS_TEST_TMPDIR/bin")
 	run --separate-stderr in_bottle own-tool
 	exits 0
