@@ -155,22 +155,6 @@ static int own_files(struct plan *plan)
 	return bundle ? add_at(plan, MOUNT_ALIAS, MOUNT_MAKE, bundle, PLAN_AGENT_BUNDLE) : 0;
 }
 
-/* What the caller may read as root it must not read inside: a single map of uid 0 is still uid 0. */
-static int root_secrets(struct plan *plan)
-{
-	static const char *const masks[] = { "/etc/shadow",   "/etc/shadow-",	 "/etc/gshadow",
-					     "/etc/gshadow-", "/etc/sudoers",	 "/etc/sudoers.d",
-					     "/etc/ssh",      "/etc/ssl/private" };
-
-	if (plan->host.uid != 0)
-		return 0;
-	for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++)
-		TRY(add_at(plan, MOUNT_MASK, MOUNT_OPTIONAL | MOUNT_GUARD, masks[i], NULL));
-	return plan_warn(plan, "started as root: the agent is uid 0 without capabilities and reads "
-			       "what root's files allow it to in the folders shown to it; better "
-			       "start bottle as an ordinary user");
-}
-
 int plan_agent(struct plan *plan, const struct run_options *options, const struct plan_dirs *dirs,
 	       struct err *err)
 {
@@ -184,8 +168,9 @@ int plan_agent(struct plan *plan, const struct run_options *options, const struc
 		return err_sys(err, ENOMEM, "plan the agent's files");
 	TRY(plan_agent_binds(plan, options->workdir, dirs, err));
 	/* After the binds, so that none of them lies over what bottle writes or masks. */
-	if (own_files(plan) < 0 || root_secrets(plan) < 0)
+	if (own_files(plan) < 0)
 		return err_sys(err, ENOMEM, "plan the agent's files");
+	TRY(plan_closed(plan, err));
 	plan->agent.workdir = strdup(plan->work_folder);
 	if (!plan->agent.workdir || plan_agent_env(plan) < 0 ||
 	    add_at(plan, MOUNT_ROOT_READ_ONLY, 0, "/", NULL) < 0)

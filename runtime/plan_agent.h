@@ -37,6 +37,14 @@ int plan_agent_binds(struct plan *plan, const char *workdir_option, const struct
  * where the agent writes: made read-only, or noted in plan->absent to be looked for at the end. */
 int plan_guard(struct plan *plan, const struct plan_binds *binds, struct err *err) MUST_CHECK;
 
+/* plan_closed.c: masks, where root started the run, what others may not read in /etc, but for what the
+ * list of mounts has there already. */
+int plan_closed(struct plan *plan, struct err *err) MUST_CHECK;
+
+/* plan_closed.c: files below `folder` that others may not read, and folders that others may not read or
+ * enter, those alone and not what is in them. -E2BIG where there is too much to be searched. */
+int plan_closed_walk(const char *folder, struct strlist *ret_closed, struct err *err) MUST_CHECK;
+
 /* For plan_path_resolve: whether `folder` is the agent's to write; ctx is the struct plan_binds. */
 bool plan_binds_are_written(const void *ctx, const char *folder);
 

@@ -32,3 +32,24 @@ setup() { bottle_setup; }
 	says "/usr/written"
 	[ ! -e /usr/written ]
 }
+
+@test "as root: a file of /etc that others may not read is not shown, nor what is in a closed folder" {
+	etc=$BATS_TEST_TMPDIR/etc
+	cp -a /etc "$etc"
+	mkdir -p "$etc/it/open" "$etc/it/closed"
+	for name in key open/key closed/key; do echo secret-line >"$etc/it/$name"; done
+	echo public-line >"$etc/it/open/page"
+	chmod 755 "$etc/it" "$etc/it/open"
+	chmod 600 "$etc/it/key" "$etc/it/open/key"
+	chmod 700 "$etc/it/closed"
+	chmod 644 "$etc/it/open/page" "$etc/it/closed/key"
+	routes <<<"    - {host: up.test, address: '127.0.0.1:$port'}"
+	export bottle etc manifest_file
+	run unshare -m bash -c '
+		mount --bind "$etc" /etc && cat /etc/it/key &&
+		"$bottle" run -q -f "$manifest_file" -- sh -c "
+			cat /etc/passwd /etc/it/open/page; cat /etc/it/key; cat /etc/it/open/key; cat /etc/it/closed/key"'
+	has "root:"
+	has "public-line"
+	[ "$(grep -c secret-line <<<"$output")" = 1 ] # the host read it
+}
