@@ -33,6 +33,12 @@ struct plan_binds {
 int plan_agent_binds(struct plan *plan, const char *workdir_option, const struct plan_dirs *dirs,
 		     struct err *err) MUST_CHECK;
 
+/* plan_homes.c: refuses, for a folder that the agent is to write, the system's trees; what is or contains the
+ * home of anyone who logs in; and what is, contains or lies in the folders of such a home that hold keys,
+ * programs or settings. `path` is canonical, `what` named it. */
+int plan_homes_check(const char *path, const char *what, const char *agents_home,
+		     struct err *err) MUST_CHECK;
+
 /* plan_guard.c: what the caller's tools, or the next bottle, obey without being asked, and that lies
  * where the agent writes: made read-only, or noted in plan->absent to be looked for at the end. */
 int plan_guard(struct plan *plan, const struct plan_binds *binds, struct err *err) MUST_CHECK;

@@ -7,7 +7,6 @@
  * be known under a name with a symbolic link in it (a home that was moved).
  */
 #include <errno.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -58,19 +57,6 @@ static int check_place(const char *path, const char *what, const struct plan *pl
 	return 0;
 }
 
-static int check_home(const char *path, const char *what, const char *home, struct err *err)
-{
-	char real[PATH_MAX];
-
-	if (!home || home[0] != '/' || plan_path_resolve(home, NULL, NULL, real) < 0 ||
-	    strcmp(real, "/") == 0 || !plan_path_lies_in(real, path))
-		return 0;
-	return err_set(err, EINVAL,
-		       "%s %s: is or contains the home folder %s, and with it keys and shell "
-		       "startup files; name the project's own folder",
-		       what, path, home);
-}
-
 /* A folder that the agent writes must not hold what bottle trusts, nor lie in it. */
 static int check_kept(const char *path, const char *what, const char *kept, struct err *err)
 {
@@ -89,10 +75,8 @@ static int check_kept(const char *path, const char *what, const char *kept, stru
 /* These very folders are many programs', whoever asks; what lies below them may be a project's. */
 static int check_not_common(const char *path, const char *what, struct err *err)
 {
-	static const char *const common[] = { "/bin",	"/boot",  "/etc",    "/home",  "/lib",
-					      "/lib32", "/lib64", "/libx32", "/media", "/mnt",
-					      "/opt",	"/root",  "/sbin",   "/srv",   "/tmp",
-					      "/usr",	"/var",	  "/var/tmp" };
+	static const char *const common[] = { "/home", "/media", "/mnt", "/opt",    "/root",
+					      "/srv",  "/tmp",	 "/var", "/var/tmp" };
 
 	for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
 		if (plan_path_is_same(path, common[i]))
@@ -107,12 +91,9 @@ static int check_writable(const char *path, const char *what, const struct plan 
 			  const struct plan_dirs *dirs, struct err *err)
 {
 	const char *const kept[] = { dirs->data, dirs->state, dirs->runtime };
-	const struct passwd *pw = getpwuid(geteuid());
 
-	TRY(check_home(path, what, plan->home, err));
-	TRY(check_home(path, what, getenv("HOME"), err));
-	TRY(check_home(path, what, pw ? pw->pw_dir : NULL, err));
 	TRY(check_not_common(path, what, err));
+	TRY(plan_homes_check(path, what, plan->home, err));
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
 		TRY(check_kept(path, what, kept[i], err));
 	return 0;

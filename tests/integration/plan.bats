@@ -145,7 +145,10 @@ refused() {
 }
 
 @test "work folders that hold too much are refused" {
-	for folder in / "$HOME" "$XDG_STATE_HOME" "$XDG_DATA_HOME"; do
+	HOME=$BATS_TEST_TMPDIR/home
+	mkdir -p "$HOME/.config/systemd/user" "$HOME/bin"
+	for folder in / "$HOME" "$XDG_STATE_HOME" "$XDG_DATA_HOME" /etc/ssl /usr/local/bin \
+		"$HOME/bin" "$HOME/.config" "$HOME/.config/systemd/user"; do
 		refused "$folder" -f "$manifest_file" --workdir "$folder"
 	done
 }

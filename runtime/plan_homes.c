@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Folders that the agent may not write, since the system or a person's login obeys what lies there: the
+ * system's trees, a home as a whole, and what of a home holds keys, programs on PATH or a tool's
+ * configuration. Runs in: launcher, before anything has changed.
+ */
+#include <errno.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "runtime/plan_agent.h"
+
+static const char *const system_trees[] = { "/bin",   "/boot",	 "/etc",  "/lib", "/lib32",
+					    "/lib64", "/libx32", "/sbin", "/usr" };
+
+static const char *const kept_in_homes[] = { ".aws",  ".config", ".docker",    ".gnupg",
+					     ".kube", ".ssh",	 ".local/bin", "bin" };
+
+static int check_system(const char *path, const char *what, struct err *err)
+{
+	for (size_t i = 0; i < sizeof(system_trees) / sizeof(system_trees[0]); i++)
+		if (plan_path_lies_in(path, system_trees[i]))
+			return err_set(err, EINVAL,
+				       "%s %s: is or lies in '%s', a folder of the system; name "
+				       "the project's own folder",
+				       what, path, system_trees[i]);
+	return 0;
+}
+
+/* By its canonical name: a `.config` may be a link to a folder of dot files. */
+static int check_kept(const char *path, const char *what, const char *home, struct err *err)
+{
+	for (size_t i = 0; i < sizeof(kept_in_homes) / sizeof(kept_in_homes[0]); i++) {
+		cleanup_free char *kept = str_printf("%s/%s", home, kept_in_homes[i]);
+		char real[PATH_MAX];
+
+		if (!kept)
+			return err_sys(err, ENOMEM, "plan the agent's files");
+		if (plan_path_resolve(kept, NULL, NULL, real) < 0)
+			continue;
+		if (plan_path_lies_in(path, real) || plan_path_lies_in(real, path))
+			return err_set(err, EINVAL,
+				       "%s %s: is, contains or lies in %s, where keys, programs or "
+				       "settings of a login lie; name the project's own folder",
+				       what, path, kept);
+	}
+	return 0;
+}
+
+static int check_home(const char *path, const char *what, const char *home, struct err *err)
+{
+	char real[PATH_MAX];
+
+	if (!home || home[0] != '/' || plan_path_resolve(home, NULL, NULL, real) < 0 ||
+	    strcmp(real, "/") == 0)
+		return 0;
+	if (plan_path_lies_in(real, path))
+		return err_set(
+			err, EINVAL,
+			"%s %s: is or contains the home folder %s, and with it keys and shell "
+			"startup files; name the project's own folder",
+			what, path, home);
+	return check_kept(path, what, real, err);
+}
+
+/* Where nobody logs in, nothing is obeyed at a login: /var/www is such a home. */
+static bool has_login(const struct passwd *pw)
+{
+	const char *shell = strrchr(pw->pw_shell, '/');
+
+	return !shell || (strcmp(shell, "/nologin") != 0 && strcmp(shell, "/false") != 0);
+}
+
+int plan_homes_check(const char *path, const char *what, const char *agents_home, struct err *err)
+{
+	const struct passwd *pw;
+	int rc;
+
+	TRY(check_system(path, what, err));
+	TRY(check_home(path, what, agents_home, err));
+	TRY(check_home(path, what, getenv("HOME"), err));
+	pw = getpwuid(geteuid());
+	TRY(check_home(path, what, pw ? pw->pw_dir : NULL, err));
+	setpwent();
+	for (rc = 0; rc == 0 && (pw = getpwent());)
+		rc = has_login(pw) ? check_home(path, what, pw->pw_dir, err) : 0;
+	endpwent();
+	return rc;
+}
