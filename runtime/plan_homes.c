@@ -16,8 +16,21 @@
 static const char *const system_trees[] = { "/bin",   "/boot",	 "/etc",  "/lib", "/lib32",
 					    "/lib64", "/libx32", "/sbin", "/usr" };
 
-static const char *const kept_in_homes[] = { ".aws",  ".config", ".docker",    ".gnupg",
-					     ".kube", ".ssh",	 ".local/bin", "bin" };
+/* Of .config what a login or git obeys: an agent may well have a folder of its own in there. */
+static const char *const kept_in_homes[] = {
+	".aws",
+	".docker",
+	".gnupg",
+	".kube",
+	".ssh",
+	".local/bin",
+	"bin",
+	".config/fish",
+	".config/git",
+	".config/autostart",
+	".config/systemd",
+	".config/environment.d",
+};
 
 static int check_system(const char *path, const char *what, struct err *err)
 {

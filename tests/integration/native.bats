@@ -115,7 +115,8 @@ assert {"path": "/etc/ssl/certs/ca-certificates.crt", "how": "read-only"} in fil
 
 @test "the same program makes the same bytes" {
 	local top=$here/../.. tool=$BATS_TEST_TMPDIR/make_image
-	cc -D_GNU_SOURCE -I"$top" -o "$tool" "$top"/rootfs/native/make_image.c "$top"/base/*.c
+	mapfile -t base < <(find "$top/base" -name '*.c' ! -name '*_posix.c')
+	cc -D_GNU_SOURCE -I"$top" -o "$tool" "$top"/rootfs/native/make_image.c "${base[@]}"
 	tar -xOf "$archive" "$(tar -tf "$archive" | sed -n 3p)" | tar -xf - -C "$BATS_TEST_TMPDIR" egress-proxy
 	"$tool" "$BATS_TEST_TMPDIR/egress-proxy" "$BATS_TEST_TMPDIR/again.tar" "$BATS_TEST_TMPDIR/again.h"
 	cmp "$archive" "$BATS_TEST_TMPDIR/again.tar"

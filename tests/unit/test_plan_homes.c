@@ -69,6 +69,10 @@ Test(plan_homes, a_project_in_a_home_is_taken)
 	cr_expect_eq(check("src"), 0, "%s", err.text);
 	cr_expect_eq(check("src/bin"), 0, "%s", err.text);
 	cr_expect_eq(check("binary"), 0, "%s", err.text);
+	make(".config");
+	make(".config/agent");
+	cr_expect_eq(check(".config/agent"), 0, "%s", err.text);
+	cr_expect_eq(check(".config"), -EINVAL); /* also where there is no .config/systemd yet */
 }
 
 Test(plan_homes, where_a_link_leads_is_what_counts)
