@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The table of subcommands. Runs in: launcher. */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,24 +24,34 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 	const char *usage;
 	const char *help;
+	bool helps_itself; /* knows --help, and has more to say */
 } commands[] = {
-	{ "run", cmd_run, "run [OPTION]... [--] COMMAND...", "run a command in a bottle" },
-	{ "trust", cmd_trust, "trust [FILE]", "show a manifest and accept it as it is" },
-	{ "stop", cmd_stop, "stop NAME", "end the bottles of that name, and what is left of them" },
-	{ "prune", cmd_prune, "prune", "remove what killed bottles left" },
+	{ "run", cmd_run, "run [OPTION]... [--] COMMAND...", "run a command in a bottle", true },
+	{ "trust", cmd_trust, "trust [FILE]", "show a manifest and accept it as it is", false },
+	{ "stop", cmd_stop, "stop NAME", "end the bottles of that name, and what is left of them",
+	  false },
+	{ "prune", cmd_prune, "prune", "remove what killed bottles left", false },
 #ifndef BOTTLE_DOCKER_ONLY /* Docker has its own store, and asks nothing of the host */
-	{ "image", cmd_image, "image import|list|remove", "proxy images" },
-	{ "doctor", cmd_doctor, "doctor [--json]", "what this host can do, tried" },
+	{ "image", cmd_image, "image import|list|remove", "proxy images", true },
+	{ "doctor", cmd_doctor, "doctor [--json]", "what this host can do, tried", false },
 #endif
-	{ "version", cmd_version, "version", "print the version" },
-	{ "help", cmd_help, "help [COMMAND]", "print this help, or a command's" },
+	{ "version", cmd_version, "version", "print the version", false },
+	{ "help", cmd_help, "help [COMMAND]", "print this help, or a command's", false },
 };
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
+static bool asks_for_help(const char *word)
+{
+	return word && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0);
+}
+
 static int cmd_version(int argc, char **argv)
 {
-	(void)argc;
 	(void)argv;
+	if (argc > 1) {
+		log_error("usage: bottle version");
+		return EXIT_BOTTLE_FAILED;
+	}
 	printf("bottle %s\n", BOTTLE_VERSION);
 	return 0;
 }
@@ -51,6 +62,21 @@ static void usage(FILE *out)
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		fprintf(out, "  %-34s %s\n", commands[i].usage, commands[i].help);
 	fputs("\nbottle(1) and bottle.yaml(5) have the rest.\n", out);
+}
+
+static int unknown_command(const char *word)
+{
+	const char *names[COMMAND_COUNT + 1] = { NULL };
+	const char *nearest;
+
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		names[i] = commands[i].name;
+	nearest = str_nearest(word, names);
+	if (nearest)
+		log_error("%s: unknown command (did you mean '%s'?)", word, nearest);
+	else
+		log_error("%s: unknown command; 'bottle help' lists them", word);
+	return EXIT_BOTTLE_FAILED;
 }
 
 static int cmd_help(int argc, char **argv)
@@ -68,22 +94,34 @@ static int cmd_help(int argc, char **argv)
 			printf("usage: bottle %s\n\n%s\n", commands[i].usage, commands[i].help);
 			return 0;
 		}
+	if (argc > 1)
+		return unknown_command(argv[1]);
 	usage(stdout);
 	return 0;
 }
 
-static int unknown_command(const char *word)
+static int answer(int argc, char **argv)
 {
-	const char *names[COMMAND_COUNT + 1] = { NULL };
-	const char *nearest;
+	if (asks_for_help(argv[1]))
+		return cmd_help(1, argv + 1);
+	if (strcmp(argv[1], "--version") == 0)
+		return cmd_version(argc - 1, argv + 1);
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		if (strcmp(argv[1], commands[i].name) != 0)
+			continue;
+		if (!commands[i].helps_itself && asks_for_help(argv[2]))
+			return cmd_help(2, argv);
+		return commands[i].run(argc - 1, argv + 1);
+	}
+	return unknown_command(argv[1]);
+}
 
-	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		names[i] = commands[i].name;
-	nearest = str_nearest(word, names);
-	if (nearest)
-		log_error("%s: unknown command (did you mean '%s'?)", word, nearest);
-	else
-		log_error("%s: unknown command; 'bottle help' lists them", word);
+/* Who reads what was printed would be misled by a part of it. */
+static int close_stdout(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	log_error("stdout: not all of it could be written");
 	return EXIT_BOTTLE_FAILED;
 }
 
@@ -107,12 +145,5 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return EXIT_BOTTLE_FAILED;
 	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-		return cmd_help(argc - 1, argv + 1);
-	if (strcmp(argv[1], "--version") == 0)
-		return cmd_version(argc - 1, argv + 1);
-	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		if (strcmp(argv[1], commands[i].name) == 0)
-			return commands[i].run(argc - 1, argv + 1);
-	return unknown_command(argv[1]);
+	return close_stdout(answer(argc, argv));
 }

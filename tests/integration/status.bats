@@ -264,3 +264,25 @@ killed() {
 	wait $pid
 	[ "$(cat first)" = first ]
 }
+
+@test "each command says what it is for, and nothing else is taken for one" {
+	for command in run trust stop prune image doctor version help; do
+		run --separate-stderr "$bottle" "$command" --help
+		exits 0
+		has "usage: bottle $command"
+	done
+	run --separate-stderr "$bottle" help nope
+	exits 125
+	[ "$stderr" = "bottle: nope: unknown command; 'bottle help' lists them" ]
+	run --separate-stderr "$bottle" version extra
+	exits 125
+}
+
+@test "what is printed and cannot be written is not taken for written" {
+	for command in version help doctor "run --dry-run --allow a.example.com true"; do
+		# shellcheck disable=SC2086
+		run bash -c "'$bottle' $command >/dev/full"
+		exits 125
+		has "bottle: stdout: not all of it could be written"
+	done
+}
