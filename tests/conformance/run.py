@@ -29,7 +29,8 @@ from client import Client  # noqa: E402
 from docker_proxy import DockerProxy  # noqa: E402
 
 AUDIT_PATIENCE = 1.5
-VARYING = ("ts", "us", "request_id")  # of an audit line, from one run to the next
+# Of an audit line: from one run to the next, and words for people, which name addresses and resolvers.
+VARYING = ("ts", "us", "request_id", "detail")
 SECRET_WORDS = ("secret-value", "tok-api", "tok-key", "secret-pass", "ghp_raw")
 
 
@@ -154,9 +155,10 @@ def check_proxy_is_quiet(proxy):
     return not said and proxy.process.poll() is None
 
 
-def note_lines(log, lines):
-    """Fit to be compared, sorted, with another run's."""
-    for line in lines:
+def note_lines(log, audit):
+    """Once the proxy has ended; fit to be compared, sorted, with another run's."""
+    audit.take()
+    for line in audit.all:
         kept = {key: value for key, value in line.items() if key not in VARYING}
         print(json.dumps(kept, sort_keys=True), file=log)
 
@@ -168,9 +170,8 @@ def leave_out(cases, name, word):
             case["not_for"][name] = case["not_for"][word]
 
 
-def run_cases(cases, name, client, recorder, audit, proxy=None, log=None):
-    """`proxy`: where we started it ourselves, it must be alive and silent at the end. `log`: where the audit
-    lines go, without what differs from run to run."""
+def run_cases(cases, name, client, recorder, audit, proxy=None):
+    """`proxy`: where we started it ourselves, it must be alive and silent at the end."""
     print(f"1..{len(cases) + bool(proxy)}")
     passed = failed = skipped = 0
     for number, case in enumerate(cases, 1):
@@ -192,9 +193,6 @@ def run_cases(cases, name, client, recorder, audit, proxy=None, log=None):
         print(f"{'ok' if quiet else 'not ok'} {len(cases) + 1} - the proxy lives and said nothing")
         passed, failed = passed + quiet, failed + (not quiet)
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    if log:
-        audit.take()
-        note_lines(log, audit.all)
     return 1 if failed or not passed else 0
 
 
@@ -227,12 +225,15 @@ def run_in_docker(options, data, cases):
         folder = options.keep or folder
         world.start_recorder(folder)
         proxy = DockerProxy(folder, data, options.image, f"{folder}/outside-ca.crt")
+        audit = Audit(proxy.audit_path)
         try:
             client = Client((proxy.host, proxy.port), proxy.ca_file)
             recorder = ("127.0.0.1", world.CONTROL_PORT)
-            return run_cases(cases, options.name, client, recorder, Audit(proxy.audit_path), proxy, options.log)
+            return run_cases(cases, options.name, client, recorder, audit, proxy)
         finally:
             proxy.stop()
+            if options.log:
+                note_lines(options.log, audit)
 
 
 def main():
@@ -252,13 +253,15 @@ def main():
         world.name_hosts(folder)
         world.start_recorder(folder)
         proxy = world.Proxy(folder, data, program=options.start)
+        audit = Audit(proxy.audit_path)
         try:
             client = Client(("127.0.0.1", proxy.port), proxy.ca_file)
             recorder = ("127.0.0.1", world.CONTROL_PORT)
-            audit = Audit(proxy.audit_path)
-            return run_cases(cases, options.start.name, client, recorder, audit, proxy, options.log)
+            return run_cases(cases, options.start.name, client, recorder, audit, proxy)
         finally:
             proxy.stop()
+            if options.log:
+                note_lines(options.log, audit)
 
 
 if __name__ == "__main__":

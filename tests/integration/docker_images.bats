@@ -94,7 +94,7 @@ files() {
 }
 
 # conforms NAME IMAGE START...: the conformance file, in the daemon's network; and the same decisions are logged as by
-# the proxy that START starts without Docker
+# the proxy that START starts without Docker, line by line but for times and words for people
 conforms() {
 	run in_daemon_net /usr/bin/python3 "$top/tests/conformance/run.py" --start-docker "$2" --name "$1" --log docker.log
 	grep -v '^ok' <<<"$output"
