@@ -15,26 +15,10 @@ setup_file() {
 	read -r tls < <(free_ports 1)
 	git init -q --bare -b main "$world/git/repo.git"
 	git -C "$world/git/repo.git" config http.receivepack true
-	# By names relative to $world: that of a socket may have 107 bytes.
-	cd "$world" || return
-	start fcgiwrap.log fcgiwrap -s unix:fcgi
-	wait_for test -S fcgi
+	git_start
 	{
 		tls_server "$tls" good up.test
-		tls_server "$tls" good git.test "location ~ ^/repo.git {
-			client_max_body_size 0;
-			fastcgi_pass unix:fcgi;
-			fastcgi_param SCRIPT_FILENAME $(git --exec-path)/git-http-backend;
-			fastcgi_param GIT_PROJECT_ROOT $world/git;
-			fastcgi_param GIT_HTTP_EXPORT_ALL 1;
-			fastcgi_param PATH_INFO \$uri;
-			fastcgi_param REQUEST_METHOD \$request_method;
-			fastcgi_param QUERY_STRING \$query_string;
-			fastcgi_param CONTENT_TYPE \$content_type;
-			fastcgi_param HTTP_CONTENT_ENCODING \$http_content_encoding;
-			fastcgi_param HTTP_GIT_PROTOCOL \$http_git_protocol;
-			fastcgi_param REMOTE_USER tester;
-			fastcgi_param REMOTE_ADDR \$remote_addr; }"
+		tls_server "$tls" good git.test "$(behind_git)"
 	} | nginx_start "$tls"
 	echo "tls=$tls" >"$world/ports"
 }

@@ -113,6 +113,32 @@ behind_nginx() {
 		proxy_buffering off; proxy_request_buffering off; }"
 }
 
+# git_start: smart HTTP for the repository $world/git/repo.git; behind_git [DIRECTIVE]: the location that leads to it.
+# By names relative to $world, which is then the working folder: that of a socket may have 107 bytes.
+git_start() {
+	cd "$world" || return
+	start fcgiwrap.log fcgiwrap -s unix:fcgi
+	wait_for test -S fcgi
+}
+
+behind_git() {
+	echo "location ~ ^/repo.git {
+		${1-}
+		client_max_body_size 0;
+		fastcgi_pass unix:fcgi;
+		fastcgi_param SCRIPT_FILENAME $(git --exec-path)/git-http-backend;
+		fastcgi_param GIT_PROJECT_ROOT $world/git;
+		fastcgi_param GIT_HTTP_EXPORT_ALL 1;
+		fastcgi_param PATH_INFO \$uri;
+		fastcgi_param REQUEST_METHOD \$request_method;
+		fastcgi_param QUERY_STRING \$query_string;
+		fastcgi_param CONTENT_TYPE \$content_type;
+		fastcgi_param HTTP_CONTENT_ENCODING \$http_content_encoding;
+		fastcgi_param HTTP_GIT_PROTOCOL \$http_git_protocol;
+		fastcgi_param REMOTE_USER tester;
+		fastcgi_param REMOTE_ADDR \$remote_addr; }"
+}
+
 # wait_for COMMAND...: until it succeeds, 15 seconds at most
 wait_for() {
 	for _ in $(seq 300); do

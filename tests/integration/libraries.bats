@@ -17,28 +17,14 @@ setup_file() {
 	upstream_start "$back"
 	start_echo
 	git init -q --bare -b main "$world/git/repo.git"
-	cd "$world" || return
-	start fcgiwrap.log fcgiwrap -s unix:fcgi
-	wait_for test -S fcgi
+	git_start
 	{
 		echo "log_format git '\$request_method \$uri [\$http_content_encoding] \$status';"
 		tls_server "$tls" good up.test "$(behind_nginx "$back")"
 		tls_server "$tls" good ws.test "location /chat {
 			proxy_pass http://127.0.0.1:$echo; proxy_http_version 1.1;
 			proxy_set_header Upgrade \$http_upgrade; proxy_set_header Connection upgrade; }"
-		tls_server "$tls" good git.test "location ~ ^/repo.git {
-			access_log $world/git.log git;
-			fastcgi_pass unix:fcgi;
-			fastcgi_param SCRIPT_FILENAME $(git --exec-path)/git-http-backend;
-			fastcgi_param GIT_PROJECT_ROOT $world/git;
-			fastcgi_param GIT_HTTP_EXPORT_ALL 1;
-			fastcgi_param PATH_INFO \$uri;
-			fastcgi_param REQUEST_METHOD \$request_method;
-			fastcgi_param QUERY_STRING \$query_string;
-			fastcgi_param CONTENT_TYPE \$content_type;
-			fastcgi_param HTTP_CONTENT_ENCODING \$http_content_encoding;
-			fastcgi_param HTTP_GIT_PROTOCOL \$http_git_protocol;
-			fastcgi_param REMOTE_ADDR \$remote_addr; }"
+		tls_server "$tls" good git.test "$(behind_git "access_log $world/git.log git;")"
 	} | nginx_start "$tls"
 	echo "tls=$tls" >"$world/ports"
 }
