@@ -239,7 +239,7 @@ static int await_proxy(struct docker_run *run, struct err *err)
 	timing_mark(&run->timings, TIMING_PROXY_READY);
 	if (rc != -ETIME)
 		return rc;
-	docker_session_tail(run, tail, sizeof(tail));
+	tail_text(&run->tail, tail, sizeof(tail));
 	return err_set(err, ETIME,
 		       "proxy ready: it was not within %u ms (proxy.start_timeout)%s%.700s",
 		       timeout_ms, tail[0] ? "; its last lines: " : "; it printed nothing", tail);

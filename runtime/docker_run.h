@@ -17,9 +17,8 @@
 #include "runtime/plan.h"
 #include "runtime/secrets.h"
 #include "runtime/state.h"
+#include "runtime/tail.h"
 #include "runtime/timing.h"
-
-enum { DOCKER_TAIL_BYTES = 4096 };
 
 struct docker_run {
 	const struct plan *plan;
@@ -39,8 +38,7 @@ struct docker_run {
 	char line[AUDIT_LINE_MAX]; /* of the proxy's standard output, up to its newline */
 	size_t line_len;
 	bool line_is_passed_on; /* it was too long: the rest goes to the audit log as it comes */
-	char tail[DOCKER_TAIL_BYTES]; /* the last that the proxy said otherwise */
-	size_t tail_len;
+	struct tail tail;	/* the last that the proxy said otherwise */
 
 	bool proxy_ready, proxy_ended, agent_started, agent_ended;
 	bool ending;	      /* the proxy may go now without that being a failure */
@@ -56,9 +54,6 @@ int docker_session_wait(struct docker_run *run, const bool *done, int timeout_ms
 
 /* What the proxy still says, until its stream ends or timeout_ms is over. */
 void docker_session_drain(struct docker_run *run, int timeout_ms);
-
-/* The last lines that the proxy said, escaped, in one line. */
-void docker_session_tail(const struct docker_run *run, char *out, size_t out_size);
 
 /* docker_files.c: what the containers are shown of this run's folder. */
 int docker_files_write(struct docker_run *run, struct err *err) MUST_CHECK;

@@ -19,34 +19,13 @@
 #include "runtime/docker_run.h"
 #include "runtime/docker_signals.h"
 
-enum { GRACE_MS = 10000, TAIL_LINES = 3, TAIL_SHOWN = 600 };
+enum { GRACE_MS = 10000 };
 
 /* ---- what the proxy says ---- */
 
-static void add_tail(struct docker_run *run, const char *bytes, size_t len)
+static void take_err(struct docker_run *run, const char *bytes, size_t len)
 {
-	size_t keep;
-
-	if (len > sizeof(run->tail)) {
-		bytes += len - sizeof(run->tail);
-		len = sizeof(run->tail);
-	}
-	keep = run->tail_len + len > sizeof(run->tail) ? sizeof(run->tail) - len : run->tail_len;
-	memmove(run->tail, run->tail + run->tail_len - keep, keep);
-	memcpy(run->tail + keep, bytes, len);
-	run->tail_len = keep + len;
-}
-
-void docker_session_tail(const struct docker_run *run, char *out, size_t out_size)
-{
-	size_t len = run->tail_len, start, lines = 0;
-
-	while (len && run->tail[len - 1] == '\n')
-		len--;
-	for (start = len; start > 0 && len - start < TAIL_SHOWN; start--)
-		if (run->tail[start - 1] == '\n' && ++lines == TAIL_LINES)
-			break;
-	str_escape(out, out_size, run->tail + start, len - start);
+	tail_append(&run->tail, bytes, len);
 }
 
 static void end_line(struct docker_run *run)
@@ -59,8 +38,8 @@ static void end_line(struct docker_run *run)
 	} else if (run->line_len == strlen(ready) && memcmp(run->line, ready, strlen(ready)) == 0) {
 		run->proxy_ready = run->proxy_ready || run->plan->docker.proxy_image.knows_ready;
 	} else {
-		add_tail(run, run->line, run->line_len);
-		add_tail(run, "\n", 1);
+		tail_append(&run->tail, run->line, run->line_len);
+		tail_append(&run->tail, "\n", 1);
 	}
 	run->line_len = 0;
 	run->line_is_passed_on = false;
@@ -195,7 +174,7 @@ static void dispatch(struct docker_run *run, int wait_ms)
 	if (fds[2].revents)
 		on_stream(run, &run->proxy.out_fd, take_out);
 	if (fds[3].revents)
-		on_stream(run, &run->proxy.err_fd, add_tail);
+		on_stream(run, &run->proxy.err_fd, take_err);
 	take_signals(run);
 }
 
@@ -213,7 +192,7 @@ static int proxy_failed(const struct docker_run *run, struct err *err)
 {
 	char tail[2048];
 
-	docker_session_tail(run, tail, sizeof(tail));
+	tail_text(&run->tail, tail, sizeof(tail));
 	return err_set(err, ECHILD, "proxy: it ended with status %d%s%.700s",
 		       WIFEXITED(run->proxy.status) ? WEXITSTATUS(run->proxy.status)
 						    : 128 + WTERMSIG(run->proxy.status),

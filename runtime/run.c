@@ -144,7 +144,7 @@ static int await_proxy(struct run *run, struct err *err)
 	timing_mark(&run->timings, TIMING_PROXY_READY);
 	if (rc != -ETIME)
 		return rc;
-	session_tail(s, tail, sizeof(tail));
+	tail_text(&s->tail, tail, sizeof(tail));
 	return err_set(err, ETIME,
 		       "the proxy was not ready within %u ms (proxy.start_timeout)%s%.700s",
 		       timeout_ms, tail[0] ? "; its last lines: " : "; it printed nothing", tail);

@@ -148,7 +148,7 @@ static void proxy_exit_is_failure(struct session *s)
 		return;
 	if (s->launch.out[0] >= 0) /* its last words may still be in the pipe */
 		session_on_out(s);
-	session_tail(s, tail, sizeof(tail));
+	tail_text(&s->tail, tail, sizeof(tail));
 	snprintf(text, sizeof(text), "the proxy ended with %s %d%s%.700s",
 		 WIFEXITED(status) ? "status" : "signal",
 		 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),

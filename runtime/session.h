@@ -19,6 +19,7 @@
 #include "runtime/launch.h"
 #include "runtime/relay.h"
 #include "runtime/secrets.h"
+#include "runtime/tail.h"
 #include "runtime/tty.h"
 #include "runtime/wire.h"
 
@@ -40,8 +41,6 @@ enum session_fact {
 	FACT_INIT_ENDED = 1 << 13,
 	FACT_GATE_ENDED = 1 << 14,
 };
-
-enum { SESSION_TAIL_BYTES = 4096 };
 
 struct session {
 	const struct plan *plan;
@@ -73,8 +72,7 @@ struct session {
 	int64_t grace_end_ms; /* until when the agent may take its time over it; 0: not asked */
 	bool stop_passed_on;  /* the caller's own TSTP, without a terminal, was passed on */
 
-	char tail[SESSION_TAIL_BYTES]; /* the last that the proxy printed, as a ring */
-	size_t tail_len;
+	struct tail tail; /* the last that the proxy printed */
 
 	bool output_lost; /* of the agent's, for whatever reason */
 	unsigned
@@ -112,8 +110,5 @@ void session_end_processes(struct session *session);
  * now, no more. < 0 with a sentence when output was lost (then output_lost is set) or stdin could not be
  * read. */
 int session_finish_output(struct session *session, struct err *err) MUST_CHECK;
-
-/* The last lines that the proxy printed, escaped, in one line. */
-void session_tail(const struct session *session, char *out, size_t out_size);
 
 #endif

@@ -7,38 +7,6 @@
 #include "base/cleanup.h"
 #include "runtime/session_parts.h"
 
-static void tail_append(struct session *s, const char *bytes, size_t len)
-{
-	size_t keep;
-
-	if (len >= sizeof(s->tail)) {
-		bytes += len - sizeof(s->tail);
-		len = sizeof(s->tail);
-	}
-	keep = s->tail_len + len > sizeof(s->tail) ? sizeof(s->tail) - len : s->tail_len;
-	memmove(s->tail, s->tail + s->tail_len - keep, keep);
-	memcpy(s->tail + keep, bytes, len);
-	s->tail_len = keep + len;
-}
-
-void session_tail(const struct session *s, char *out, size_t out_size)
-{
-	size_t len = s->tail_len;
-	const char *start = s->tail;
-	size_t lines = 0;
-
-	while (len && (start[len - 1] == '\n' || start[len - 1] == '\0'))
-		len--;
-	for (size_t i = len; i > 0 && lines < 3; i--)
-		if (start[i - 1] == '\n' && ++lines == 3)
-			start += i, len -= i, i = 1;
-	if (len > 600) {
-		start += len - 600;
-		len = 600;
-	}
-	str_escape(out, out_size, start, len);
-}
-
 /* Takes what is there; true when the pipe is at its end. */
 static bool drain(struct session *s, int fd, void (*take)(struct session *, const char *, size_t))
 {
@@ -70,6 +38,11 @@ static void take_gate_audit(struct session *s, const char *bytes, size_t len)
 	take_audit(s, AUDIT_GATE, bytes, len);
 }
 
+static void take_out(struct session *s, const char *bytes, size_t len)
+{
+	tail_append(&s->tail, bytes, len);
+}
+
 static void take_ready(struct session *s, const char *bytes, size_t len)
 {
 	if (memmem(bytes, len, "READY=1", 7))
@@ -78,7 +51,7 @@ static void take_ready(struct session *s, const char *bytes, size_t len)
 
 void session_on_out(struct session *s)
 {
-	if (drain(s, s->launch.out[0], tail_append))
+	if (drain(s, s->launch.out[0], take_out))
 		fd_close(&s->launch.out[0]);
 }
 
