@@ -38,6 +38,11 @@ static const struct setting both_sides[] = {
 	{ "sys/net/ipv4/conf/default/route_localnet", "0" },
 };
 
+static const struct setting internal_side[] = {
+	/* A sender's buffer holds an HTTP/2 window from the start: docs/decisions/upload-window.md */
+	{ "sys/net/ipv4/tcp_wmem", NETNS_SEND_BUFFER },
+};
+
 static const struct setting egress_side[] = {
 	/* With every address local, the link would answer ARP for every address, and an agent needs no
 	 * power to send there: SO_BINDTODEVICE makes the kernel take any destination for on-link. */
@@ -99,6 +104,7 @@ static int prepare_egress(const struct side *side, struct err *err)
 static int make_internal(const struct side *side, struct batch *batch, struct err *err)
 {
 	TRY(apply(side->proc_fd, both_sides, COUNT(both_sides), err));
+	TRY(apply(side->proc_fd, internal_side, COUNT(internal_side), err));
 	if (side->has_ipv6)
 		TRY(apply(side->proc_fd, both_sides_ipv6, COUNT(both_sides_ipv6), err));
 	TRY(batch_open(batch, err));

@@ -20,6 +20,9 @@
 
 #define NETNS_LINK_NAME "bottle0"
 
+/* tcp(7), tcp_wmem of the agent's side: least, first and most bytes of a socket's send buffer. */
+#define NETNS_SEND_BUFFER "4096\t1048576\t4194304"
+
 enum { NETNS_LINK_PREFIX_BITS = 30 };
 
 struct netns_link {

@@ -9,8 +9,9 @@
  *
  * Windows: a stream's is given back as its pipe is drained, so what waits for a stream fits the pipe.
  * The connection's is given back at once: a stream that stalls does not hold up the others. A window is what
- * can come in one round trip: 64 KiB are 1.3 MB/s from a server 50 ms away. So that of a body which proved
- * to be long is widened, of a few streams at a time.
+ * can come in one round trip: 64 KiB are 1.3 MB/s from a server 50 ms away. So that of an answer which proved
+ * to be long is widened, of a few streams at a time. A request comes from next door, and some clients
+ * corrupt what the window admits and their socket does not take: docs/decisions/upload-window.md.
  *
  * Deadlines: bytes that move on one stream say nothing of another. A timer looks at all streams every few
  * seconds: the owner says how long the peer may keep each waiting, if it is the peer that is waited for.

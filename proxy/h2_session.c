@@ -315,11 +315,12 @@ void h2_stream_wake(struct h2_stream *stream, struct pipe *pipe)
 	}
 }
 
+/* Of an answer alone: see h2_link.h. */
 static void widen(struct h2_stream *stream)
 {
 	struct h2_link *link = stream->link;
 
-	if (stream->is_wide || link->wide_count == H2_WIDE_MAX)
+	if (!link->is_client || stream->is_wide || link->wide_count == H2_WIDE_MAX)
 		return;
 	if (nghttp2_session_set_local_window_size(link->session, NGHTTP2_FLAG_NONE, stream->id,
 						  PIPE_WIDE_BYTES) != 0)

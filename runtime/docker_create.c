@@ -369,6 +369,8 @@ int docker_create_agent(struct plan *plan)
 	TRY(strlist_addf(argv, "--hostname=%s", plan->hostname));
 	TRY(strlist_add(argv, "--dns=" DEAD_RESOLVER));
 	TRY(strlist_add(argv, "--dns-search=."));
+	/* as netns.c sets it: docs/decisions/upload-window.md */
+	TRY(strlist_add(argv, "--sysctl=net.ipv4.tcp_wmem=4096 1048576 4194304"));
 	TRY(strlist_addf(argv, "--user=%u:%u", (unsigned)plan->host.uid, (unsigned)plan->host.gid));
 	TRY(strlist_addf(argv, "--workdir=%s", plan->work_folder));
 	TRY(add_limits(plan, argv));

@@ -126,6 +126,7 @@ ended() {
 		while read -r line; do case \$line in Cap*|NoNewPrivs*) echo \$line ;; esac; done </proc/self/status
 		env; id -u; touch /usr/x || echo image-is-read-only; touch /tmp/x && echo tmp
 		getent hosts example.org || echo no-name; getent hosts egress-proxy
+		set -- \$(cat /proc/sys/net/ipv4/tcp_wmem); echo sends into \$2
 		curl --noproxy '*' -k -m 3 https://$host:$port/ok || echo host-is-far"
 	rm "$DOCKER_CONFIG/config.json"
 	exits 0
@@ -140,6 +141,7 @@ ended() {
 	has no-name
 	has egress-proxy
 	has host-is-far
+	has "sends into 1048576"
 	has_not "up.test says"
 }
 

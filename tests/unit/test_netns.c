@@ -234,6 +234,8 @@ static int settings_hold(void *arg)
 	if (sysctl_has_ipv6(pair.proc_fd))
 		CHILD_CHECK(count_ipv6("lo") == 1);
 	CHILD_CHECK(pair_become_agent_with_power(&pair) == 0);
+	CHILD_CHECK(sysctl_expect(pair.proc_fd, "sys/net/ipv4/tcp_wmem", NETNS_SEND_BUFFER, &err) ==
+		    0);
 	CHILD_CHECK(sysctl_expect(pair.proc_fd, "sys/net/ipv4/ip_forward", "0", &err) == 0);
 	CHILD_CHECK(count_ipv6(NETNS_LINK_NAME) == 0);
 	if (sysctl_has_ipv6(pair.proc_fd))
@@ -251,6 +253,7 @@ static int fake_proc(const char *forward)
 				     " conf/all/accept_redirects conf/default/accept_redirects;"
 				     " do echo 0 >sys/net/ipv4/$f; done; ln -s %s "
 				     "sys/net/ipv4/ip_forward; echo 0 >regular;"
+				     " : >sys/net/ipv4/tcp_wmem;"
 				     " printf %%s $d";
 	char command[1024], path[128] = "";
 	FILE *out;
