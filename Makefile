@@ -195,6 +195,7 @@ programs-test: all $(UNIT) $(PLATFORM) $(TOOLS) $(BENCH) $(FAULTS)
 
 check: build/.deps-check ## every test; ends with "N passed, N failed, N skipped"
 	$(SUBMAKE) programs-test image-archive docker-base man
+	+@! tests/fuzz/can-build.sh || $(MAKE) --no-print-directory -j$(shell nproc) FLAVOUR=fuzz CC=clang fuzz-programs
 	@tests/run --build $(B)
 
 check-quick: build/.deps-check ## lint, units and platform programs: no image, no daemons
@@ -210,6 +211,8 @@ asan: build/.deps-check ## the quick tests under address and undefined-behaviour
 
 fuzz: build/.deps-check build/.deps-fuzz ## each fuzz target for FUZZ_SECONDS (60)
 	$(SUBMAKE) FLAVOUR=fuzz CC=clang fuzz-run
+
+fuzz-programs: $(FUZZ)
 
 fuzz-run: $(FUZZ)
 	@tests/fuzz/run.sh $(B) $(or $(FUZZ_SECONDS),60)
@@ -310,7 +313,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 FORCE:
-.PHONY: all programs-test check check-quick lint asan fuzz fuzz-run bench bench-proxy faults tidy format image-archive \
+.PHONY: all programs-test check check-quick lint asan fuzz fuzz-programs fuzz-run bench bench-proxy faults tidy format image-archive \
         docker-base image demo deps man install uninstall clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -49,6 +49,11 @@ def _platform(path):
     return Job(f"platform/{os.path.basename(path)}", [path], speaks_tap=False, seconds=60)
 
 
+def _fuzz(path):
+    target = os.path.basename(path).removesuffix(".c")
+    return Job(f"fuzz/{target}", ["tests/fuzz/short.sh", target], speaks_tap=False, seconds=90)
+
+
 def _bats(path):
     return Job(path.removeprefix("tests/").removesuffix(".bats"), ["bats", "--tap", path], **_head(path))
 
@@ -82,6 +87,7 @@ def collect(world, quick):
     jobs += [_platform(path) for path in world.programs("platform")]
     if quick:
         return jobs
+    jobs += [_fuzz(path) for path in sorted(glob.glob("tests/fuzz/*.c"))]
     jobs += [_python(path) for path in sorted(glob.glob("tests/mitmproxy/test_*.py"))]
     jobs += [_faults(path) for path in sorted(glob.glob("tests/http2/test_*.py"))]
     jobs += [_faults(path) for path in sorted(glob.glob("tests/faults/test_*.py"))]

@@ -152,7 +152,7 @@ class World:
         """The sources, what make built without the objects, and what names the image's state."""
         flavour = os.path.join("build", os.path.basename(self.build))
         built = [os.path.join(flavour, kind) for kind in ("bin", "unit", "platform", "tools", "bench", "faults")]
-        built = [path for path in [*built, "build/bin", ARCHIVE + ".inputs"] if os.path.exists(path)]
+        built = [path for path in [*built, "build/fuzz/fuzz", "build/bin", ARCHIVE + ".inputs"] if os.path.exists(path)]
         pack = subprocess.Popen(["tar", "-c", "--exclude=./.git", "--exclude=./build", ".", *built],
                                 stdout=subprocess.PIPE)  # fmt: skip
         subprocess.run(["tar", "-x", "-C", tree, "--no-same-owner"], stdin=pack.stdout, check=True)
