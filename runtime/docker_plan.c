@@ -225,11 +225,13 @@ static int warn(struct plan *plan)
 			      "agent can reach what listens on all addresses of the host",
 			      d->engine));
 	if (!d->proxy_image.by_stdin)
-		TRY(plan_warn(plan,
-			      "the image %s does not take its secrets on standard input (label "
-			      "bottle.secrets=stdin): Docker's storage holds the CA's key, and its "
-			      "record of the container the tokens, while the bottle runs",
-			      d->proxy_image.name));
+		TRY(plan_warn(
+			plan,
+			"the image %s does not take its secrets on standard input (label "
+			"bottle.secrets=stdin): Docker's storage holds the CA's key, and its "
+			"record of the container the tokens, while the bottle runs; that container "
+			"is not read-only",
+			d->proxy_image.name));
 	if (!d->proxy_image.knows_ready)
 		TRY(plan_warn(plan,
 			      "the image %s does not say when it is ready (label "

@@ -244,16 +244,18 @@ static int lock_failed(int rc, const char *path, struct err *err)
 }
 
 /* For people and for `bottle list`; nothing here is trusted later. */
-static int write_info(const struct state_run *run, const char *name, const char *run_id)
+static int write_info(const struct state_run *run, const char *name, const char *run_id,
+		      struct err *err)
 {
 	cleanup_with(buf_clear) struct buf boot_id = { 0 };
 	cleanup_with(buf_clear) struct buf info = { 0 };
 	cleanup_fd int fd = openat(run->dir_fd, "info.json",
 				   O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	struct timespec now;
+	int rc;
 
 	if (fd < 0)
-		return -errno;
+		return err_sys(err, errno, "%s/info.json", run->path);
 	clock_gettime(CLOCK_REALTIME, &now);
 	(void)!file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot_id, NULL);
 	buf_printf(
@@ -261,7 +263,8 @@ static int write_info(const struct state_run *run, const char *name, const char 
 		"{\"name\":\"%s\",\"run\":\"%s\",\"pid\":%d,\"boot\":\"%.36s\",\"started\":%lld}\n",
 		name, run_id, (int)getpid(), boot_id.data ? boot_id.data : "",
 		(long long)now.tv_sec);
-	return info.failed ? -ENOMEM : fd_write_all(fd, info.data, info.len);
+	rc = info.failed ? -ENOMEM : fd_write_all(fd, info.data, info.len);
+	return rc < 0 ? err_sys(err, -rc, "%s/info.json", run->path) : 0;
 }
 
 static int make_run_folder(const struct state *state, struct state_run *run, struct err *err)
@@ -282,6 +285,16 @@ static int make_run_folder(const struct state *state, struct state_run *run, str
 	return rc < 0 ? lock_failed(rc, run->path, err) : 0;
 }
 
+/* What make_run_folder and write_info came to. */
+static void undo_run_folder(const struct state *state, const struct state_run *run)
+{
+	if (run->dir_fd < 0)
+		return;
+	(void)unlinkat(run->dir_fd, "info.json", 0);
+	(void)unlinkat(run->dir_fd, "lock", 0);
+	(void)unlinkat(state->runtime_fd, run->folder, AT_REMOVEDIR);
+}
+
 int state_run_begin(struct state *state, const char *name, const char *run_id,
 		    struct state_run *ret_run, struct err *err)
 {
@@ -298,10 +311,12 @@ int state_run_begin(struct state *state, const char *name, const char *run_id,
 		return lock_failed(rc, state->runtime_path, err);
 	rc = make_run_folder(state, &run, err);
 	(void)!lock_file(state->runtime_fd, LOCK_UN);
-	TRY(rc);
-	rc = write_info(&run, name, run_id);
-	if (rc < 0)
-		return err_sys(err, -rc, "%s/info.json", run.path);
+	if (rc == 0)
+		rc = write_info(&run, name, run_id, err);
+	if (rc < 0) {
+		undo_run_folder(state, &run);
+		return rc;
+	}
 	*ret_run = run;
 	state_run_init(&run);
 	return 0;

@@ -228,6 +228,7 @@ ended() {
 	has "up.test says GET /ok"
 	seen "GET /ok \[Bearer $token\]"
 	says "Docker's storage holds the CA's key"
+	says "that container is not read-only"
 	nothing_is_left
 }
 

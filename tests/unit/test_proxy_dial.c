@@ -497,7 +497,7 @@ WORLD_TEST(proxy_dial, etc_hosts_counts_first)
 	CHECK(listen_on("127.0.0.7", 443) >= 0);
 	dial(&out, "dead.test", 443);
 	CHECK(run_for(8000) && !strcmp(peer_of(out.fd), "127.0.0.7"), "%s", out.detail);
-	CHECK(out.lookup_us < 50000, "%u", out.lookup_us);
+	CHECK(out.lookup_us < 1000 * 1000, "%u: the server was asked", out.lookup_us);
 	return NULL;
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -191,6 +192,26 @@ static int count_alive(struct state *state)
 
 	cr_assert_eq(state_list(state, note_run, &count, &err), 0);
 	return count;
+}
+
+Test(state, a_run_that_cannot_begin_leaves_no_folder)
+{
+	cleanup_with(state_clear) struct state state;
+	struct rlimit was, none;
+	struct state_run run;
+	struct err err;
+	int rc;
+
+	open_state(&state);
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &was), 0);
+	none = (struct rlimit){ 0, was.rlim_max };
+	signal(SIGXFSZ, SIG_IGN);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+	rc = state_run_begin(&state, "demo", "abcdefgh", &run, &err);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &was), 0);
+	cr_expect_eq(rc, -EFBIG);
+	cr_expect_not_null(strstr(err.text, "info.json: File too large"), "%s", err.text);
+	cr_expect_eq(count_runs(&state), 0);
 }
 
 Test(state, a_live_run_is_listed_and_not_swept)
