@@ -102,9 +102,15 @@ static bool is_drained(const struct pipe *pipe)
 	return pipe->ended && !pipe->len;
 }
 
+/* All of it has left for the client, though the exchange may not have come to its end. */
+static bool has_whole_answer(const struct exchange *exchange)
+{
+	return exchange->is_answered && is_drained(&exchange->answer_body);
+}
+
 static void finish_when_complete(struct exchange *exchange)
 {
-	if (!exchange->is_answered || !is_drained(&exchange->answer_body))
+	if (!has_whole_answer(exchange))
 		return;
 	if (!exchange->is_websocket || is_drained(&exchange->request_body))
 		loop_defer(&exchange->finish_task);
@@ -266,8 +272,7 @@ void exchange_client_gone(struct exchange *exchange)
 {
 	exchange->down->exchange = NULL;
 	exchange->down = NULL;
-	/* It may have left with the whole answer before the exchange came to its end. */
-	if (!exchange->is_answered || !is_drained(&exchange->answer_body)) {
+	if (!has_whole_answer(exchange)) {
 		exchange->record.verdict = "error";
 		exchange->record.reason = "client_closed";
 	}
@@ -385,7 +390,8 @@ void exchange_mark_refused_upstream(struct exchange *exchange)
 void exchange_end_all(void)
 {
 	for (struct exchange *exchange = all.next; exchange != &all; exchange = exchange->next) {
-		if (!exchange->is_logged && !strcmp(exchange->record.verdict, "allow")) {
+		if (!exchange->is_logged && !has_whole_answer(exchange) &&
+		    !strcmp(exchange->record.verdict, "allow")) {
 			exchange->record.verdict = "error";
 			exchange->record.reason = "proxy_ended";
 		}

@@ -127,11 +127,12 @@ static char **join_env(const char *const *extra)
 	joined = calloc(own + added + 1, sizeof(*joined));
 	if (!joined)
 		return NULL;
+	/* Of two with one name Go takes the first. */
+	for (size_t i = 0; i < added; i++)
+		joined[len++] = (char *)(uintptr_t)extra[i];
 	for (size_t i = 0; i < own; i++)
 		if (is_for_the_cli(environ[i]))
 			joined[len++] = environ[i];
-	for (size_t i = 0; i < added; i++)
-		joined[len++] = (char *)(uintptr_t)extra[i];
 	return joined;
 }
 

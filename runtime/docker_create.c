@@ -304,13 +304,44 @@ static int add_agent_trust(const struct docker_plan *d, struct strlist *argv)
 	return 0;
 }
 
-/* Variables by which the CLI would find another daemon, configuration or library. */
+/* Variables that the CLI would obey: they go by argv, where all can read them. So only what is known to be
+ * one, or could become one; a key in GOOGLE_API_KEY or DOCKER_PASSWORD goes by the environment. */
 static bool is_for_the_cli(const char *name, size_t len)
 {
-	static const char *const prefixes[] = { "DOCKER_", "CONTAINER", "PODMAN_", "BUILDKIT_",
-						"BUILDX_", "LD_",	"DYLD_",   "GO",
-						"SSL_",	   "XDG_",	"OTEL_",   "SSH_" };
-	static const char *const names[] = { "PATH", "HOME", "TMPDIR" };
+	static const char *const prefixes[] = {
+		"BUILDKIT_",  "BUILDX_", "CONTAINERS_", "DOCKER_CLI_", "DOCKER_CONTENT_TRUST",
+		"DOCKER_TLS", "DYLD_",	 "LD_",		"XDG_"
+	};
+	static const char *const names[] = {
+		"CONTAINER_CONNECTION",
+		"CONTAINER_HOST",
+		"CONTAINER_SSHKEY",
+		"DOCKER_API_VERSION",
+		"DOCKER_BUILDKIT",
+		"DOCKER_CERT_PATH",
+		"DOCKER_CONFIG",
+		"DOCKER_CONTEXT",
+		"DOCKER_DEFAULT_PLATFORM",
+		"DOCKER_HOST",
+		"GODEBUG",
+		"GOCOVERDIR",
+		"GOGC",
+		"GOMAXPROCS",
+		"GOMEMLIMIT",
+		"GOTRACEBACK",
+		"HOME",
+		"LANG",
+		"LC_ALL",
+		"LOGNAME",
+		"PATH",
+		"SSH_ASKPASS",
+		"SSH_AUTH_SOCK",
+		"SSL_CERT_DIR",
+		"SSL_CERT_FILE",
+		"TERM",
+		"TMPDIR",
+		"USER",
+	};
 
 	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
 		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)

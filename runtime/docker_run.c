@@ -149,7 +149,9 @@ static int attach(const char *step, const char *name, enum docker_streams stream
 		  struct docker_attached *attached, struct err *err)
 {
 	cleanup_with(strlist_clear) struct strlist argv = { 0 };
-	const char *words[] = { "start", "--attach", "--interactive", name };
+	/* None that an agent's user could type: ^P ^Q would leave it. */
+	const char *words[] = { "start", "--attach", "--detach-keys=ctrl-^,ctrl-],ctrl-\\,ctrl-_",
+				"--interactive", name };
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (strlist_add(&argv, words[i]) < 0)

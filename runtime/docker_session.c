@@ -143,7 +143,8 @@ static void on_signal(struct docker_run *run, struct docker_signal s)
 {
 	if (run->agent_started && !run->agent_ended)
 		pass_on(run, s);
-	else if (s.number != SIGUSR1 && s.number != SIGUSR2)
+	else if (s.number != SIGUSR1 && s.number != SIGUSR2 &&
+		 !run->ending) /* else: it ends as it did */
 		run->signalled = s.number;
 }
 

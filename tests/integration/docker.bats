@@ -210,6 +210,20 @@ ended() {
 	nothing_is_left
 }
 
+@test "a variable that is passed on reaches the agent, and no argv, whatever its name" {
+	sed -i 's/^agent: .*/agent: {image: agent, pass_env: [GOOGLE_API_KEY, DOCKER_PASSWORD], env: {LANG: xx_XX}}/' "$manifest_file"
+	export GOOGLE_API_KEY=google-$token DOCKER_PASSWORD=docker-$token LANG=C.UTF-8
+	run --separate-stderr in_bottle sh -c 'echo "$GOOGLE_API_KEY $DOCKER_PASSWORD $LANG"'
+	exits 0
+	is "google-$token docker-$token xx_XX"
+	OPTIONS=(--dry-run --json)
+	run --separate-stderr in_bottle true
+	exits 0
+	has "--env=GOOGLE_API_KEY"
+	has_not "google-$token"
+	has_not "docker-$token"
+}
+
 @test "the native image is loaded where it is missing, and an image with its name is not taken for it" {
 	docker rmi --force "$(native_digest)" >/dev/null
 	docker tag agent egress-proxy-native
