@@ -212,16 +212,16 @@ ended() {
 
 @test "a variable that is passed on reaches the agent, and no argv, whatever its name" {
 	sed -i 's/^agent: .*/agent: {image: agent, pass_env: [GOOGLE_API_KEY, DOCKER_PASSWORD], env: {LANG: xx_XX}}/' "$manifest_file"
-	export GOOGLE_API_KEY=google-$token DOCKER_PASSWORD=docker-$token LANG=C.UTF-8
+	export GOOGLE_API_KEY=google-$BATS_ROOT_PID DOCKER_PASSWORD=docker-$BATS_ROOT_PID LANG=C.UTF-8
 	run --separate-stderr in_bottle sh -c 'echo "$GOOGLE_API_KEY $DOCKER_PASSWORD $LANG"'
 	exits 0
-	is "google-$token docker-$token xx_XX"
+	is "google-$BATS_ROOT_PID docker-$BATS_ROOT_PID xx_XX"
 	OPTIONS=(--dry-run --json)
 	run --separate-stderr in_bottle true
 	exits 0
 	has "--env=GOOGLE_API_KEY"
-	has_not "google-$token"
-	has_not "docker-$token"
+	has_not "google-$BATS_ROOT_PID"
+	has_not "docker-$BATS_ROOT_PID"
 }
 
 @test "the native image is loaded where it is missing, and an image with its name is not taken for it" {
