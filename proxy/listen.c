@@ -12,6 +12,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -141,6 +143,41 @@ static int bind_any(uint16_t port, int *ret_fd)
 	return rc;
 }
 
+/* The IPv4 address of the one link that is there at the start: see docs/docker.md. */
+static int find_link_address(struct sockaddr_in *ret_address, struct err *err)
+{
+	struct ifaddrs *list = NULL;
+	unsigned found = 0;
+
+	if (getifaddrs(&list) < 0)
+		return err_sys(err, errno, "EGRESS_PROXY_LISTEN_HOST=link: getifaddrs");
+	for (const struct ifaddrs *item = list; item; item = item->ifa_next) {
+		if (!item->ifa_addr || item->ifa_addr->sa_family != AF_INET ||
+		    item->ifa_flags & IFF_LOOPBACK)
+			continue;
+		*ret_address = *(const struct sockaddr_in *)item->ifa_addr;
+		found++;
+	}
+	freeifaddrs(list);
+	if (found != 1)
+		return err_set(
+			err, EINVAL,
+			"EGRESS_PROXY_LISTEN_HOST=link: %u addresses are not loopback's, not one",
+			found);
+	return 0;
+}
+
+static int bind_link(uint16_t port, int *ret_fd, struct err *err)
+{
+	struct sockaddr_in address;
+	int rc;
+
+	TRY(find_link_address(&address, err));
+	address.sin_port = htons(port);
+	rc = bind_to((struct sockaddr *)&address, sizeof(address), ret_fd);
+	return rc < 0 ? err_sys(err, -rc, "the link's address, port %u", port) : 0;
+}
+
 static int open_listener(const struct settings *settings, int *ret_fd, struct err *err)
 {
 	const char *host = settings->listen_host;
@@ -153,6 +190,8 @@ static int open_listener(const struct settings *settings, int *ret_fd, struct er
 		rc = bind_any(settings->port, ret_fd);
 		return rc < 0 ? err_sys(err, -rc, "port %u", settings->port) : 0;
 	}
+	if (!strcmp(host, "link"))
+		return bind_link(settings->port, ret_fd, err);
 	if (!address_parse(host, &address))
 		return err_set(err, EINVAL, "EGRESS_PROXY_LISTEN_HOST is no address");
 	len = address_to_sockaddr(&address, settings->port, &ss);

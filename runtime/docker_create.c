@@ -181,6 +181,7 @@ static int add_proxy_env(const struct plan *plan, struct strlist *argv)
 	strlist_clear(&upstream);
 	TRY(rc);
 	TRY(strlist_addf(argv, "--env=EGRESS_PROXY_PORT=%u", plan->manifest.proxy_port));
+	TRY(strlist_add(argv, "--env=EGRESS_PROXY_LISTEN_HOST=link"));
 	TRY(strlist_add(argv, "--env=EGRESS_PROXY_AUDIT_FD=1"));
 	if (image->knows_ready)
 		TRY(strlist_add(argv, "--env=EGRESS_PROXY_READY_FD=1"));

@@ -345,9 +345,10 @@ static const struct step {
 	{ "egress network", make_egress, remove_egress },
 	{ "proxy", create_proxy, remove_proxy },
 	{ "secrets", give_secrets, NULL },
-	{ "egress connection", connect_proxy, NULL },
 	{ "proxy start", start_proxy, stop_proxy },
 	{ "proxy ready", await_proxy, NULL },
+	/* It listens by now, on the internal network alone: on the other the host's users would reach it. */
+	{ "egress connection", connect_proxy, NULL },
 	{ "agent", create_agent, remove_agent },
 	{ "agent start", start_agent, stop_agent },
 };

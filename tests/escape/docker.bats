@@ -221,3 +221,36 @@ docker_bottle() {
 	run docker ps --all --quiet
 	is ""
 }
+
+# ask_by ADDRESS: the host's user asks the proxy there
+ask_by() { in_daemon_net curl -sS -k -m 5 -o /dev/null -w ' CONNECT:%{http_connect}' -x "http://$1:9099" https://up.test/; }
+
+@test "DOCK-3: a user of the host gets no connection to a bottle's proxy" {
+	for image in egress-proxy-native egress-proxy-mitmproxy; do
+		docker_bottle
+		rm -f started
+		BOTTLE_EGRESS_PROXY_IMAGE=$image "$bottle" run "${OPTIONS[@]}" -f "$manifest_file" -- /usr/bin/python3 -c \
+			'import socket, time; socket.create_connection(("egress-proxy", 9099)); open("started", "w").close(); time.sleep(600)' 3>&- &
+		launcher=$!
+		wait_for [ -e started ]
+		proxy=$(docker ps -q --filter "name=bottle-egress-proxy-")
+		read -ra addresses < <(docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' "$proxy")
+		[ "${#addresses[@]}" -eq 2 ]
+		for address in "${addresses[@]}"; do
+			run ask_by "$address"
+			[ "$status" -eq 7 ] || [ "$status" -eq 28 ] || { echo "$address: $status $output" && false; }
+			has CONNECT:000
+		done
+		kill "$launcher"
+		wait "$launcher" || true
+	done
+}
+
+@test "DOCK-3: one that listens everywhere is reached (control)" {
+	docker network create outer >/dev/null
+	proxy_start egress-proxy-native --network outer
+	run ask_by "$(docker inspect -f '{{.NetworkSettings.Networks.outer.IPAddress}}' proxy)"
+	has CONNECT:200
+	proxy_end
+	docker network rm outer >/dev/null
+}

@@ -12,6 +12,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -158,6 +159,19 @@ def say_ready(fd):
         raise CannotStart(f"EGRESS_PROXY_READY_FD: {err.strerror}") from None
 
 
+def listen_host(settings):
+    """`link` is the one IPv4 address beside loopback's, which the container's hosts file names."""
+    if settings.listen_host != "link":
+        return settings.listen_host
+    infos = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
+    found = {info[4][0] for info in infos if not info[4][0].startswith("127.")}
+    if len(found) != 1:
+        raise CannotStart(
+            f"EGRESS_PROXY_LISTEN_HOST=link: {len(found)} addresses are not loopback's, not one"
+        )
+    return found.pop()
+
+
 async def serve(settings, addon):
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(RESOLVER_THREADS, "resolver"))
@@ -175,7 +189,7 @@ async def serve(settings, addon):
         loop.add_signal_handler(number, end)
     loop.add_signal_handler(signal.SIGHUP, addon.reload)
     try:
-        await asyncio.start_server(accepted, settings.listen_host, settings.port, backlog=1024)
+        await asyncio.start_server(accepted, listen_host(settings), settings.port, backlog=1024)
     except OSError as err:
         raise CannotStart(f"port {settings.port}: {err.strerror}") from None
     if not settings.gate_relays:
