@@ -13,6 +13,13 @@
 #include "runtime/plan.h"
 #include "runtime/timing.h"
 
+/* What `bottle stop` and `bottle prune` have to tell. */
+struct cleaned {
+	size_t count;		 /* how many things there were */
+	struct strlist warnings; /* what should be gone and stays: a failure */
+	struct strlist notes;	 /* what was left on purpose: none */
+};
+
 struct backend {
 	const char *name;
 
@@ -28,8 +35,8 @@ struct backend {
 	int (*run)(const struct plan *plan, struct timings *timings);
 
 	/* Removes what dead launchers left: all of it, or that of bottles of this name. What is missing is
-	 * success. How many things there were is added to *count; what stays is a sentence in `warnings`. */
-	int (*clean)(const char *name, size_t *count, struct strlist *warnings, struct err *err);
+	 * success. -ENOENT: what this backend works with is not installed; -ENOTCONN: it does not answer. */
+	int (*clean)(const char *name, struct cleaned *cleaned, struct err *err);
 };
 
 extern const struct backend backend_namespaces; /* not in a bottle of `make DOCKER_ONLY=1` */

@@ -50,17 +50,16 @@ static int check(struct err *err)
 }
 
 /* Processes, mounts and links of a dead launcher are gone with it; its control group is not. */
-static int clean(const char *name, size_t *count, struct strlist *warnings, struct err *err)
+static int clean(const char *name, struct cleaned *cleaned, struct err *err)
 {
 	struct host_facts facts;
 	int swept;
 
-	(void)warnings;
 	if (name) /* they bear no name, and are swept together */
 		return 0;
 	TRY(host_probe(&facts, err));
 	swept = limits_cgroup_sweep(&facts.cgroup, err);
-	*count += swept > 0 ? (size_t)swept : 0;
+	cleaned->count += swept > 0 ? (size_t)swept : 0;
 	return swept < 0 ? swept : 0;
 }
 

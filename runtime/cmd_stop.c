@@ -20,6 +20,8 @@
 #include "base/log.h"
 #include "runtime/backend.h"
 #include "runtime/commands.h"
+#include "runtime/host_id.h"
+#include "runtime/process_hold.h"
 #include "runtime/state.h"
 
 /* How long a launcher may take over it: the agent's 10 s, and its own work. */
@@ -31,8 +33,7 @@ static const struct {
 struct search {
 	const struct state *state;
 	const char *name;
-	size_t count;
-	struct strlist *warnings;
+	struct cleaned *cleaned;
 	int rc;
 };
 
@@ -41,6 +42,11 @@ struct search {
 static void on_alarm(int number)
 {
 	(void)number; /* flock(2) returns EINTR: that is all */
+}
+
+static bool is_free(int lock_fd)
+{
+	return flock(lock_fd, LOCK_SH | LOCK_NB) == 0;
 }
 
 /* 0: the lock is free, so its launcher is dead. -EINTR: not within so many seconds. */
@@ -58,21 +64,28 @@ static int await_lock(int lock_fd, unsigned seconds)
 	return rc;
 }
 
-/* The lock was seen to be held, so the pid in its folder is a living launcher's. */
+/* The lock was seen to be held, so the pid in its folder was a living launcher's. It is held before the lock
+ * is tested again: while that is taken the launcher lives, and what we hold is no other that has its
+ * number now. */
 static int end_run(const struct search *search, const char *folder, pid_t pid)
 {
 	cleanup_free char *path = str_printf("%s/lock", folder);
 	cleanup_fd int lock_fd = path ? openat(search->state->runtime_fd, path,
 					       O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
 				      : -1;
+	cleanup_fd int process_fd = -1;
+	int rc;
 
 	if (lock_fd < 0)
 		return errno == ENOENT ? 0 : -errno;
+	rc = process_hold(pid, &process_fd);
 	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
-		if (flock(lock_fd, LOCK_SH | LOCK_NB) == 0)
+		if (is_free(lock_fd))
 			return 0;
-		if (kill(pid, requests[i].signal) < 0)
-			return -errno;
+		if (rc == 0)
+			rc = process_hold_signal(process_fd, pid, requests[i].signal);
+		if (rc < 0) /* it may have ended between the two */
+			return is_free(lock_fd) ? 0 : rc;
 		if (await_lock(lock_fd, requests[i].seconds) == 0)
 			return 0;
 	}
@@ -90,103 +103,123 @@ static void consider(void *ctx, const char *folder, const char *info)
 	cleanup_with(json_clear) json_t *value = json_loads(info, 0, NULL);
 	const char *name = json_string_value(json_object_get(value, "name"));
 	json_int_t pid = json_integer_value(json_object_get(value, "pid"));
+	const char *host = json_string_value(json_object_get(value, "host"));
+	char here[HOST_ID_SIZE];
 	int rc;
 
 	if (!name || strcmp(name, search->name) != 0 || pid <= 1)
 		return;
-	search->count++;
+	host_id(here);
+	if (host && strcmp(host, here) != 0) { /* a home folder that two hosts share */
+		if (strlist_addf(&search->cleaned->notes,
+				 "a bottle %s runs on another host, or in another container: stop "
+				 "it there",
+				 search->name) < 0)
+			search->rc = -ENOMEM;
+		return;
+	}
+	search->cleaned->count++;
 	rc = end_run(search, folder, (pid_t)pid);
-	if (rc < 0 && strlist_addf(search->warnings,
+	if (rc < 0 && strlist_addf(&search->cleaned->warnings,
 				   "bottle %s does not end (%s); to end it by hand: kill -9 %lld",
 				   search->name, strerror(-rc), (long long)pid) < 0)
 		search->rc = -ENOMEM;
 }
 
 /* The folders of dead runs, whatever they were made with. */
-static int sweep(size_t *count, struct strlist *warnings, struct err *err)
+static int sweep(struct cleaned *cleaned, struct err *err)
 {
 	cleanup_with(state_clear) struct state state;
 
 	state_init(&state);
 	TRY(state_open(&state, err));
-	*count += state_sweep(&state, warnings);
+	cleaned->count += state_sweep(&state, &cleaned->warnings);
 	return 0;
 }
 
-static int end_live(const char *name, size_t *count, struct strlist *warnings, struct err *err)
+static int end_live(const char *name, struct cleaned *cleaned, struct err *err)
 {
 	cleanup_with(state_clear) struct state state;
-	struct search search = { .state = &state, .name = name, .warnings = warnings };
+	struct search search = { .state = &state, .name = name, .cleaned = cleaned };
 
 	state_init(&state);
 	TRY(state_open(&state, err));
 	TRY(state_list(&state, consider, &search, err));
-	*count += search.count;
 	return search.rc < 0 ? err_sys(err, -search.rc, "stop") : 0;
 }
 
 /* ---- both commands ---- */
 
-/* BOTTLE_BACKEND leaves the others alone. One that is not there has nothing to be removed. */
-static int clean(const char *name, size_t *count, struct strlist *warnings, struct err *err)
+/* BOTTLE_BACKEND leaves the others alone. One that is not there has nothing to be removed; one that does not
+ * answer is no failure for who did not ask for it: a docker CLI alone says nothing. */
+static int clean(const char *name, struct cleaned *cleaned, struct err *err)
 {
 	const char *only = getenv("BOTTLE_BACKEND");
+	const bool is_one = only && *only && strcmp(only, "auto") != 0;
 	const struct backend *backend;
 
 	for (size_t i = 0; (backend = backend_at(i)); i++) {
+		struct strlist *told = &cleaned->warnings;
 		struct err why = { "" };
 		int rc;
 
-		if (only && *only && strcmp(only, "auto") != 0 && strcmp(only, backend->name) != 0)
+		if (is_one && strcmp(only, backend->name) != 0)
 			continue;
-		rc = backend->clean(name, count, warnings, &why);
+		rc = backend->clean(name, cleaned, &why);
 		if (rc == -ENOENT)
 			continue;
-		if (rc < 0 && strlist_addf(warnings, "not looked for what %s has left: %s",
+		if (rc == -ENOTCONN && !is_one)
+			told = &cleaned->notes;
+		if (rc < 0 && strlist_addf(told, "not looked for what %s has left: %s",
 					   backend->name, why.text) < 0)
 			return err_sys(err, ENOMEM, "clean");
 	}
 	return 0;
 }
 
-static int tell(int rc, const struct err *err, const struct strlist *warnings, const char *what,
-		size_t count)
+static void cleaned_clear(struct cleaned *cleaned)
 {
-	for (size_t i = 0; i < warnings->len; i++)
-		log_warning("%s", warnings->items[i]);
+	strlist_clear(&cleaned->warnings);
+	strlist_clear(&cleaned->notes);
+}
+
+static int tell(int rc, const struct err *err, const struct cleaned *cleaned, const char *what)
+{
+	for (size_t i = 0; i < cleaned->notes.len; i++)
+		log_warning("%s", cleaned->notes.items[i]);
+	for (size_t i = 0; i < cleaned->warnings.len; i++)
+		log_warning("%s", cleaned->warnings.items[i]);
 	if (rc < 0) {
 		log_error("%s", err->text);
 		return EXIT_BOTTLE_FAILED;
 	}
-	if (count)
-		printf("%s: %zu\n", what, count);
+	if (cleaned->count)
+		printf("%s: %zu\n", what, cleaned->count);
 	else
 		printf("%s: nothing was there\n", what);
-	return warnings->len ? EXIT_BOTTLE_FAILED : 0;
+	return cleaned->warnings.len ? EXIT_BOTTLE_FAILED : 0;
 }
 
 int cmd_stop(int argc, char **argv)
 {
-	cleanup_with(strlist_clear) struct strlist warnings = { 0 };
+	cleanup_with(cleaned_clear) struct cleaned cleaned = { 0 };
 	struct err err = { "" };
-	size_t count = 0;
 	int rc;
 
 	if (argc != 2 || argv[1][0] == '-') {
 		log_error("usage: bottle stop NAME");
 		return EXIT_BOTTLE_FAILED;
 	}
-	rc = end_live(argv[1], &count, &warnings, &err);
+	rc = end_live(argv[1], &cleaned, &err);
 	if (rc == 0)
-		rc = clean(argv[1], &count, &warnings, &err);
-	return tell(rc, &err, &warnings, "stopped", count);
+		rc = clean(argv[1], &cleaned, &err);
+	return tell(rc, &err, &cleaned, "stopped");
 }
 
 int cmd_prune(int argc, char **argv)
 {
-	cleanup_with(strlist_clear) struct strlist warnings = { 0 };
+	cleanup_with(cleaned_clear) struct cleaned cleaned = { 0 };
 	struct err err = { "" };
-	size_t count = 0;
 	int rc;
 
 	(void)argv;
@@ -194,8 +227,9 @@ int cmd_prune(int argc, char **argv)
 		log_error("usage: bottle prune");
 		return EXIT_BOTTLE_FAILED;
 	}
-	rc = sweep(&count, &warnings, &err);
+	/* The folders last: a lock is the better witness. */
+	rc = clean(NULL, &cleaned, &err);
 	if (rc == 0)
-		rc = clean(NULL, &count, &warnings, &err);
-	return tell(rc, &err, &warnings, "removed", count);
+		rc = sweep(&cleaned, &err);
+	return tell(rc, &err, &cleaned, "removed");
 }

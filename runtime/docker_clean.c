@@ -1,81 +1,180 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What dead launchers left in Docker: found by its labels, removed if the launcher is dead. That is told by
- * the lock of its run (runtime/state.h), whose path is a label; a stored pid says nothing. A run whose
- * lock cannot be looked at is another's, and is left alone.
+ * What dead launchers left in Docker: found by its labels, removed if it is ours and the launcher is dead.
+ *
+ * Ours is what has the name that the plan would give it: labels a container may have of its image, and a
+ * value may hold any byte, so each is read as JSON. That a launcher is dead is told by the lock of its run
+ * (runtime/state.h), whose path is a label. A path says nothing on another host that has the same daemon:
+ * what is of one is told, and left alone. So is a run whose lock cannot be looked at.
  *
  * Runs in: `bottle stop`, `bottle prune`.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "runtime/backend.h"
+#include "runtime/docker_names.h"
 #include "runtime/docker_run.h"
+#include "runtime/host_id.h"
 
 #define STEP "clean"
 
-/* One line of the listing, cut in place. */
+/* One line of the listing; the strings are the JSON's. */
 struct left {
-	const char *name, *bottle, *uid, *lock;
+	enum docker_kind kind;
+	const char *name, *slug, *bottle, *uid, *pid, *host, *boot_id, *lock;
 };
 
-static bool cut(char *line, struct left *ret)
+enum life { LIFE_DEAD, LIFE_ALIVE, LIFE_OTHER_HOST, LIFE_IN_DOUBT };
+
+static void json_clear(json_t **value)
 {
-	const char **const fields[] = { &ret->name, &ret->bottle, &ret->uid, &ret->lock };
+	json_decref(*value);
+}
 
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		char *tab = strchr(line, '\t');
+/* ---- whose ---- */
 
-		*fields[i] = line;
-		if (!tab)
-			return i + 1 == sizeof(fields) / sizeof(fields[0]);
-		*tab = '\0';
-		line = tab + 1;
+static bool has_our_name(const struct left *left)
+{
+	static const enum docker_part parts[][2] = {
+		[DOCKER_CONTAINER] = { DOCKER_PROXY_CONTAINER, DOCKER_AGENT_CONTAINER },
+		[DOCKER_NETWORK] = { DOCKER_INTERNAL_NETWORK, DOCKER_EGRESS_NETWORK },
+	};
+
+	for (size_t i = 0; i < 2; i++) {
+		cleanup_free char *name = docker_names_of(parts[left->kind][i], left->slug);
+
+		if (name && strcmp(left->name, name) == 0)
+			return true;
 	}
 	return false;
 }
 
-/* 1: dead; 0: alive, or not for us to say. A folder that is gone was a run's that ended, or was swept. */
-static bool is_dead(const char *lock)
-{
-	cleanup_fd int fd = open(lock, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0)
-		return errno == ENOENT;
-	return flock(fd, LOCK_SH | LOCK_NB) == 0;
-}
-
 static bool is_ours(const struct left *left, const char *bottle)
 {
+	unsigned long long pid;
 	char uid[16];
 
 	snprintf(uid, sizeof(uid), "%u", (unsigned)geteuid());
 	return strcmp(left->uid, uid) == 0 && (!bottle || strcmp(left->bottle, bottle) == 0) &&
-	       is_dead(left->lock);
+	       docker_names_is_slug(left->slug, left->bottle) && has_our_name(left) &&
+	       str_to_u64(left->pid, 2, INT_MAX, &pid) == 0 &&
+	       state_is_lock(left->lock, left->slug);
 }
 
+/* ---- dead or alive ---- */
+
+/* The folder is gone: a run's that ended, or was swept. Or it is one that we are not shown. */
+static enum life life_without_lock(const struct left *left)
+{
+	char boot_id[HOST_BOOT_ID_SIZE];
+	unsigned long long pid;
+
+	host_boot_id(boot_id);
+	if (boot_id[0] && left->boot_id[0] && strcmp(left->boot_id, boot_id) != 0)
+		return LIFE_DEAD;
+	if (str_to_u64(left->pid, 2, INT_MAX, &pid) == 0 && kill((pid_t)pid, 0) < 0 &&
+	    errno == ESRCH)
+		return LIFE_DEAD;
+	return LIFE_IN_DOUBT;
+}
+
+static enum life life_of(const struct left *left)
+{
+	cleanup_fd int fd = -1;
+	char host[HOST_ID_SIZE];
+	struct stat st;
+
+	host_id(host);
+	if (strcmp(left->host, host) != 0)
+		return LIFE_OTHER_HOST;
+	fd = open(left->lock, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? life_without_lock(left) : LIFE_ALIVE;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
+		return LIFE_ALIVE; /* not for us to say */
+	return flock(fd, LOCK_SH | LOCK_NB) == 0 ? LIFE_DEAD : LIFE_ALIVE;
+}
+
+/* ---- the listing ---- */
+
+/* A JSON array for each line. */
 static int list(enum docker_kind kind, struct buf *out, struct err *err)
 {
-	static const char fields[] = "\t{{.Label \"bottle.name\"}}\t{{.Label \"bottle.uid\"}}"
-				     "\t{{.Label \"bottle.lock\"}}";
-	cleanup_free char *format = str_printf(
-		"%s%s", kind == DOCKER_CONTAINER ? "{{.Names}}" : "{{.Name}}", fields);
+	static const char *const labels[] = { "slug", "name",	 "uid", "pid",
+					      "host", "boot-id", "lock" };
+	cleanup_with(buf_clear) struct buf format = { 0 };
 
-	if (!format)
+	buf_puts(&format, kind == DOCKER_CONTAINER ? "[{{json .Names}}" : "[{{json .Name}}");
+	for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++)
+		buf_printf(&format, ",{{json (.Label \"bottle.%s\")}}", labels[i]);
+	buf_puts(&format, "]");
+	if (format.failed)
 		return err_sys(err, ENOMEM, STEP);
 	if (kind == DOCKER_CONTAINER)
 		return DOCKER_CALL(STEP, out, err, "ps", "--all", "--filter", "label=bottle.slug",
-				   "--format", format);
+				   "--format", format.data);
 	return DOCKER_CALL(STEP, out, err, "network", "ls", "--filter", "label=bottle.slug",
-			   "--format", format);
+			   "--format", format.data);
 }
 
-static int clean_kind(enum docker_kind kind, const char *bottle, size_t *count,
-		      struct strlist *warnings, struct err *err)
+static bool parse(const json_t *row, enum docker_kind kind, struct left *ret)
+{
+	const char **const fields[] = { &ret->name, &ret->slug, &ret->bottle,  &ret->uid,
+					&ret->pid,  &ret->host, &ret->boot_id, &ret->lock };
+
+	ret->kind = kind;
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		*fields[i] = json_string_value(json_array_get(row, i));
+		if (!*fields[i])
+			return false;
+	}
+	return true;
+}
+
+/* ---- removal ---- */
+
+static int leave(const struct left *left, enum life life, struct strlist *notes)
+{
+	struct err why;
+
+	if (life == LIFE_IN_DOUBT)
+		err_set(&why, EBUSY,
+			"%s was left alone: its run's folder is gone, but process %s is there",
+			left->name, left->pid);
+	else
+		err_set(&why, EBUSY, "%s was left alone: %s", left->name,
+			left->host[0] ? "it is another host's, where it may be alive"
+				      : "it does not say which host's it is (an older bottle's)");
+	return docker_remove_warn(left->kind, left->name, &why, notes);
+}
+
+static int consider(const struct left *left, struct cleaned *cleaned)
+{
+	enum life life = life_of(left);
+	struct err why;
+
+	if (life == LIFE_ALIVE)
+		return 0;
+	if (life != LIFE_DEAD)
+		return leave(left, life, &cleaned->notes);
+	cleaned->count++;
+	if (docker_remove(left->kind, left->name, &why) < 0)
+		return docker_remove_warn(left->kind, left->name, &why, &cleaned->warnings);
+	return 0;
+}
+
+static int clean_kind(enum docker_kind kind, const char *bottle, struct cleaned *cleaned,
+		      struct err *err)
 {
 	cleanup_with(buf_clear) struct buf out = { 0 };
 	char *save = NULL;
@@ -83,22 +182,26 @@ static int clean_kind(enum docker_kind kind, const char *bottle, size_t *count,
 	TRY(list(kind, &out, err));
 	for (char *line = out.data ? strtok_r(out.data, "\n", &save) : NULL; line;
 	     line = strtok_r(NULL, "\n", &save)) {
+		cleanup_with(json_clear) json_t *row = json_loads(line, 0, NULL);
 		struct left left;
-		struct err why;
 
-		if (!cut(line, &left) || !is_ours(&left, bottle))
-			continue;
-		(*count)++;
-		if (docker_remove(kind, left.name, &why) < 0 &&
-		    docker_remove_warn(kind, left.name, &why, warnings) < 0)
+		if (parse(row, kind, &left) && is_ours(&left, bottle) &&
+		    consider(&left, cleaned) < 0)
 			return err_sys(err, ENOMEM, STEP);
 	}
 	return 0;
 }
 
 /* Containers first: a network that one is on does not go. */
-int docker_clean(const char *name, size_t *count, struct strlist *warnings, struct err *err)
+int docker_clean(const char *name, struct cleaned *cleaned, struct err *err)
 {
-	TRY(clean_kind(DOCKER_CONTAINER, name, count, warnings, err));
-	return clean_kind(DOCKER_NETWORK, name, count, warnings, err);
+	cleanup_free char *engine = NULL;
+	enum docker_gateway gateway;
+	int rc = docker_plan_engine(&engine, &gateway, err);
+
+	if (rc == -EREMOTEIO || rc == -ETIMEDOUT)
+		return -ENOTCONN;
+	TRY(rc);
+	TRY(clean_kind(DOCKER_CONTAINER, name, cleaned, err));
+	return clean_kind(DOCKER_NETWORK, name, cleaned, err);
 }

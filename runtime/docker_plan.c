@@ -6,7 +6,6 @@
 #include "runtime/docker_plan.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +13,11 @@
 
 #include "base/address.h"
 #include "base/cleanup.h"
-#include "base/fd.h"
 #include "config/routes.h"
 #include "runtime/docker_cli.h"
 #include "runtime/docker_create.h"
+#include "runtime/docker_names.h"
+#include "runtime/host_id.h"
 #include "runtime/plan_agent.h"
 #include "runtime/plan_contract.h"
 
@@ -106,30 +106,20 @@ int docker_plan_engine(char **ret_engine, enum docker_gateway *ret_gateway, stru
 
 /* ---- names ---- */
 
-static int read_boot_id(char ret_id[static 64])
-{
-	cleanup_with(buf_clear) struct buf text = { 0 };
-
-	ret_id[0] = '\0';
-	if (file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 63, &text, NULL) < 0)
-		return 0; /* not Linux: the lock alone says who lives */
-	snprintf(ret_id, 64, "%.*s", (int)strcspn(text.data ? text.data : "", "\n"),
-		 text.data ? text.data : "");
-	return 0;
-}
-
-/* The lock is what tells a live bottle from a dead one; pid and boot id are for who looks at
- * `docker inspect`. */
+/* The lock is what tells a live bottle from a dead one, on its own host; where its folder is gone, pid and
+ * boot id do. docker_clean.c reads them. */
 static int make_labels(struct plan *plan, const char *runtime_dir)
 {
 	struct docker_plan *d = &plan->docker;
-	char boot_id[64];
+	char host[HOST_ID_SIZE], boot_id[HOST_BOOT_ID_SIZE];
 
-	TRY(read_boot_id(boot_id));
+	host_id(host);
+	host_boot_id(boot_id);
 	TRY(strlist_addf(&d->labels, "bottle.slug=%s", d->slug));
 	TRY(strlist_addf(&d->labels, "bottle.name=%s", plan->name));
 	TRY(strlist_addf(&d->labels, "bottle.uid=%u", (unsigned)geteuid()));
 	TRY(strlist_addf(&d->labels, "bottle.pid=%d", (int)getpid()));
+	TRY(strlist_addf(&d->labels, "bottle.host=%s", host));
 	TRY(strlist_addf(&d->labels, "bottle.boot-id=%s", boot_id));
 	return strlist_addf(&d->labels, "bottle.lock=%s/%s/lock", runtime_dir, d->slug);
 }
@@ -138,13 +128,13 @@ static int make_names(struct plan *plan, const char *runtime_dir)
 {
 	struct docker_plan *d = &plan->docker;
 
-	d->slug = str_printf("%s-%s", plan->name, plan->run_id);
+	d->slug = docker_names_slug(plan->name, plan->run_id);
 	if (!d->slug)
 		return -ENOMEM;
-	d->internal_network = str_printf("bottle-internal-%s", d->slug);
-	d->egress_network = str_printf("bottle-egress-%s", d->slug);
-	d->proxy_name = str_printf("bottle-egress-proxy-%s", d->slug);
-	d->agent_name = str_printf("bottle-agent-%s", d->slug);
+	d->internal_network = docker_names_of(DOCKER_INTERNAL_NETWORK, d->slug);
+	d->egress_network = docker_names_of(DOCKER_EGRESS_NETWORK, d->slug);
+	d->proxy_name = docker_names_of(DOCKER_PROXY_CONTAINER, d->slug);
+	d->agent_name = docker_names_of(DOCKER_AGENT_CONTAINER, d->slug);
 	d->folder = str_printf("%s/%s", runtime_dir, d->slug);
 	if (!d->internal_network || !d->egress_network || !d->proxy_name || !d->agent_name ||
 	    !d->folder)

@@ -76,7 +76,7 @@ int docker_remove_warn(enum docker_kind kind, const char *name, const struct err
 
 /* docker_run.c and docker_clean.c: parts of the backend's table. */
 int docker_run_plan(const struct plan *plan, struct timings *timings);
-int docker_clean(const char *name, size_t *count, struct strlist *warnings,
-		 struct err *err) MUST_CHECK;
+struct cleaned;
+int docker_clean(const char *name, struct cleaned *cleaned, struct err *err) MUST_CHECK;
 
 #endif

@@ -26,6 +26,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "runtime/host_id.h"
 #include "runtime/state_fs.h"
 
 enum { TREE_DEPTH_MAX = 64, INFO_MAX = 4096 };
@@ -106,6 +107,16 @@ int state_paths(struct state *ret_state, struct err *err)
 	*ret_state = state;
 	state_init(&state);
 	return 0;
+}
+
+/* By its end, which is as state_paths makes it: another environment may have had another beginning. */
+bool state_is_lock(const char *path, const char *folder)
+{
+	cleanup_free char *below_runtime = str_printf("/bottle-runs/%s/lock", folder);
+	cleanup_free char *below_state = str_printf("/bottle/.run/%s/lock", folder);
+
+	return path[0] == '/' && below_runtime && below_state &&
+	       (str_ends(path, below_runtime) || str_ends(path, below_state));
 }
 
 /* mkdir -p for the folders above ours, which are the user's own: symlinks there are theirs. */
@@ -247,7 +258,7 @@ static int lock_failed(int rc, const char *path, struct err *err)
 static int write_info(const struct state_run *run, const char *name, const char *run_id,
 		      struct err *err)
 {
-	cleanup_with(buf_clear) struct buf boot_id = { 0 };
+	char host[HOST_ID_SIZE], boot_id[HOST_BOOT_ID_SIZE];
 	cleanup_with(buf_clear) struct buf info = { 0 };
 	cleanup_fd int fd = openat(run->dir_fd, "info.json",
 				   O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -257,12 +268,12 @@ static int write_info(const struct state_run *run, const char *name, const char 
 	if (fd < 0)
 		return err_sys(err, errno, "%s/info.json", run->path);
 	clock_gettime(CLOCK_REALTIME, &now);
-	(void)!file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot_id, NULL);
-	buf_printf(
-		&info,
-		"{\"name\":\"%s\",\"run\":\"%s\",\"pid\":%d,\"boot\":\"%.36s\",\"started\":%lld}\n",
-		name, run_id, (int)getpid(), boot_id.data ? boot_id.data : "",
-		(long long)now.tv_sec);
+	host_id(host);
+	host_boot_id(boot_id);
+	buf_printf(&info,
+		   "{\"name\":\"%s\",\"run\":\"%s\",\"pid\":%d,\"host\":\"%s\",\"boot\":\"%s\","
+		   "\"started\":%lld}\n",
+		   name, run_id, (int)getpid(), host, boot_id, (long long)now.tv_sec);
 	rc = info.failed ? -ENOMEM : fd_write_all(fd, info.data, info.len);
 	return rc < 0 ? err_sys(err, -rc, "%s/info.json", run->path) : 0;
 }

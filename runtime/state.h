@@ -44,6 +44,9 @@ enum { STATE_RUN_ID_SIZE = 11 }; /* 10 × [a-z0-9] from getrandom(2), and the NU
 
 int state_run_id(char ret_id[static STATE_RUN_ID_SIZE], struct err *err) MUST_CHECK;
 
+/* Whether `path` is such as state_run_begin gives the lock of a run in `folder` ("<name>-<run id>"). */
+bool state_is_lock(const char *path, const char *folder);
+
 struct state_run {
 	char *folder; /* "<name>-<run id>" */
 	char *path;   /* absolute */

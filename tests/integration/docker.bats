@@ -66,6 +66,7 @@ setup() {
 # A test that failed in the middle is not the next one's trouble.
 teardown() {
 	[ -z "${launcher:-}" ] || kill -KILL "$launcher" 2>/dev/null || true
+	docker ps --all --quiet --filter label=stranger | xargs -r docker rm --force >/dev/null
 	[ -z "$(left)" ] || "$bottle" prune
 }
 
@@ -360,6 +361,88 @@ image_in_plan() {
 	run "$bottle" prune
 	exits 0
 	nothing_is_left
+}
+
+# stranger NAME [OPTION]...: a container that no bottle made, with what a dead one's would have for labels
+stranger() {
+	local slug=it-aaaaaaaaaa
+	docker create --name "$1" --label stranger --label bottle.slug=$slug --label bottle.name=it --label "bottle.uid=$(id -u)" \
+		--label bottle.pid=4194305 --label "bottle.host=$host_id" --label "bottle.boot-id=$(cat /proc/sys/kernel/random/boot_id)" \
+		--label "bottle.lock=/no/such/bottle-runs/$slug/lock" "${@:2}" agent sleep 1 >/dev/null
+}
+own_host() {
+	host_id=$("$bottle" run --dry-run -f "$manifest_file" -- true | grep -o 'bottle.host=[0-9a-f]*' | head -n 1 | cut -d= -f2)
+	[ ${#host_id} -eq 16 ]
+}
+names() { docker ps --all --format '{{.Names}}' | sort | tr '\n' ' '; }
+
+@test "labels alone make nothing a bottle's: what prune removes has its name too" {
+	own_host
+	# Of an image, as any container made of it has them.
+	printf 'FROM agent\nLABEL bottle.slug=it-aaaaaaaaaa bottle.name=it bottle.uid=%s bottle.pid=4194305 bottle.host=%s %s\n' \
+		"$(id -u)" "$host_id" bottle.lock=/no/such/bottle-runs/it-aaaaaaaaaa/lock |
+		docker build --quiet --tag labelled - >/dev/null
+	docker create --name of-image --label stranger labelled sleep 1
+	docker create --name victim --label stranger agent sleep 1
+	# The row that this would be in a listing by tabs.
+	stranger forger --label bottle.name=$'x\nvictim\tit\t'"$(id -u)"$'\t/no/such/lock\nvictim'
+	stranger bottle-agent-it-aaaaaaaaab
+	stranger bottle-agent-it-AAAAAAAAAA --label bottle.slug=it-AAAAAAAAAA
+	stranger bottle-egress-proxy-it-aaaaaaaaaa --label bottle.lock=/no/such/lock
+	before=$(names)
+	for command in prune "stop it"; do
+		# shellcheck disable=SC2086
+		run "$bottle" $command
+		exits 0
+		has "nothing was there"
+		[ "$(names)" = "$before" ]
+	done
+	# Without one of these faults it goes.
+	stranger bottle-agent-it-aaaaaaaaaa
+	run "$bottle" prune
+	exits 0
+	has "removed: 1"
+	[ "$(names)" = "$before" ]
+}
+
+@test "what is another host's, or may be alive, is named and left" {
+	own_host
+	stranger bottle-agent-it-aaaaaaaaaa --label bottle.host=0123456789abcdef
+	stranger bottle-agent-it-bbbbbbbbbb --label bottle.host= --label bottle.slug=it-bbbbbbbbbb \
+		--label bottle.lock=/no/such/bottle-runs/it-bbbbbbbbbb/lock
+	stranger bottle-agent-it-cccccccccc --label "bottle.pid=$$" --label bottle.slug=it-cccccccccc \
+		--label bottle.lock=/no/such/bottle/.run/it-cccccccccc/lock
+	before=$(names)
+	run --separate-stderr "$bottle" prune
+	exits 0
+	has "nothing was there"
+	says "bottle-agent-it-aaaaaaaaaa was left alone: it is another host's"
+	says "docker rm --force --volumes bottle-agent-it-aaaaaaaaaa"
+	says "bottle-agent-it-bbbbbbbbbb was left alone: it does not say which host's"
+	says "process $$ is there; to remove it by hand: docker rm --force --volumes bottle-agent-it-cccccccccc"
+	[ "$(names)" = "$before" ]
+	# With a process of before the last start the same one is dead.
+	stranger bottle-agent-it-dddddddddd --label "bottle.pid=$$" --label bottle.boot-id=another --label bottle.slug=it-dddddddddd \
+		--label bottle.lock=/no/such/bottle/.run/it-dddddddddd/lock
+	run --separate-stderr "$bottle" prune
+	has "removed: 1"
+	[ "$(names)" = "$before" ]
+}
+
+@test "a daemon that does not answer fails stop and prune only where Docker was asked for" {
+	for command in prune "stop it"; do
+		unset BOTTLE_BACKEND
+		# shellcheck disable=SC2086
+		DOCKER_HOST=unix:///no/such.sock run --separate-stderr "$bottle" $command
+		exits 0
+		says "not looked for what docker has left"
+		[ "$(wc -l <<<"$stderr")" -eq 1 ]
+		export BOTTLE_BACKEND=docker
+		# shellcheck disable=SC2086
+		DOCKER_HOST=unix:///no/such.sock run --separate-stderr "$bottle" $command
+		exits 125
+		says "not looked for what docker has left"
+	done
 }
 
 # try_fault N HOW: one run whose Nth call fails

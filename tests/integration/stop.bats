@@ -71,6 +71,37 @@ ended() {
 	kill -KILL "$launcher"
 }
 
+# held_by_other NAME PID MORE: a run's folder that somebody else holds the lock of; $holder
+held_by_other() {
+	local folder=$XDG_RUNTIME_DIR/bottle-runs/$1-aaaaaaaaaa
+	(umask 077 && mkdir -p "$folder")
+	echo "{\"name\":\"$1\",\"run\":\"aaaaaaaaaa\",\"pid\":$2$3}" >"$folder/info.json"
+	flock --no-fork "$folder/lock" sleep 60 >/dev/null 3>&- &
+	holder=$!
+	wait_for is_held "$folder/lock"
+}
+is_held() { [ -e "$1" ] && ! flock --nonblock "$1" true; }
+
+@test "the pid of a bottle of another host is not signalled: the folder may be shared" {
+	sleep 60 3>&- &
+	bystander=$!
+	held_by_other far "$bystander" ',"host":"0123456789abcdef"'
+	run --separate-stderr "$bottle" stop far
+	exits 0
+	is "stopped: nothing was there"
+	says "runs on another host"
+	kill -0 "$bystander" "$holder"
+	kill -KILL "$bystander" "$holder"
+}
+
+@test "a launcher that is not there, though its lock is held, is told" {
+	held_by_other gone 4194305 ""
+	run --separate-stderr "$bottle" stop gone
+	exits 125
+	says "bottle gone does not end (No such process)"
+	kill -KILL "$holder"
+}
+
 @test "bad usage is said" {
 	run "$bottle" stop
 	exits 125
