@@ -34,6 +34,9 @@ static uint64_t told_ms;
 
 /* ---- accepting ---- */
 
+/* Of the link that was asked for, in network order; a mask of 0: none was. */
+static in_addr_t link_address, link_mask;
+
 static void open_reserve(void)
 {
 	if (reserve_fd < 0)
@@ -81,10 +84,25 @@ static bool drop_one(int error)
 	return false;
 }
 
+/* A socket that is bound to another link (SO_BINDTODEVICE) reaches every address of ours. */
+static bool is_on_link(const struct sockaddr_storage *peer)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
+
+	return !link_mask ||
+	       (peer->ss_family == AF_INET && !((in->sin_addr.s_addr ^ link_address) & link_mask));
+}
+
 static bool accept_one(void)
 {
-	int fd = accept4(listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct sockaddr_storage peer = { 0 };
+	socklen_t len = sizeof(peer);
+	int fd = accept4(listener.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+	if (fd >= 0 && !is_on_link(&peer)) {
+		close(fd);
+		return true;
+	}
 	if (fd >= 0) {
 		client_accept(fd);
 		return true;
@@ -156,6 +174,9 @@ static int find_link_address(struct sockaddr_in *ret_address, struct err *err)
 		    item->ifa_flags & IFF_LOOPBACK)
 			continue;
 		*ret_address = *(const struct sockaddr_in *)item->ifa_addr;
+		if (item->ifa_netmask)
+			link_mask =
+				((const struct sockaddr_in *)item->ifa_netmask)->sin_addr.s_addr;
 		found++;
 	}
 	freeifaddrs(list);
@@ -173,6 +194,10 @@ static int bind_link(uint16_t port, int *ret_fd, struct err *err)
 	int rc;
 
 	TRY(find_link_address(&address, err));
+	if (!link_mask)
+		return err_set(err, EINVAL,
+			       "EGRESS_PROXY_LISTEN_HOST=link: a link without a netmask");
+	link_address = address.sin_addr.s_addr;
 	address.sin_port = htons(port);
 	rc = bind_to((struct sockaddr *)&address, sizeof(address), ret_fd);
 	return rc < 0 ? err_sys(err, -rc, "the link's address, port %u", port) : 0;

@@ -222,8 +222,8 @@ docker_bottle() {
 	is ""
 }
 
-# ask_by ADDRESS: the host's user asks the proxy there
-ask_by() { in_daemon_net curl -sS -k -m 5 -o /dev/null -w ' CONNECT:%{http_connect}' -x "http://$1:9099" https://up.test/; }
+# ask_by ADDRESS [OPTION]...: the host's user asks the proxy there
+ask_by() { in_daemon_net curl "${@:2}" -sS -k -m 5 -o /dev/null -w ' CONNECT:%{http_connect}' -x "http://$1:9099" https://up.test/; }
 
 @test "DOCK-3: a user of the host gets no connection to a bottle's proxy" {
 	for image in egress-proxy-native egress-proxy-mitmproxy; do
@@ -240,6 +240,10 @@ ask_by() { in_daemon_net curl -sS -k -m 5 -o /dev/null -w ' CONNECT:%{http_conne
 			run ask_by "$address"
 			[ "$status" -eq 7 ] || [ "$status" -eq 28 ] || { echo "$address: $status $output" && false; }
 			has CONNECT:000
+			for bridge in $(in_daemon_net ip -o link show type bridge | sed 's/^[0-9]*: \([^:@]*\).*/\1/'); do
+				run ask_by "$address" --interface "$bridge"
+				has CONNECT:000
+			done
 		done
 		kill "$launcher"
 		wait "$launcher" || true
@@ -250,6 +254,9 @@ ask_by() { in_daemon_net curl -sS -k -m 5 -o /dev/null -w ' CONNECT:%{http_conne
 	docker network create outer >/dev/null
 	proxy_start egress-proxy-native --network outer
 	run ask_by "$(docker inspect -f '{{.NetworkSettings.Networks.outer.IPAddress}}' proxy)"
+	has CONNECT:200
+	run ask_by "$(docker inspect -f '{{.NetworkSettings.Networks.outer.IPAddress}}' proxy)" \
+		--interface "br-$(docker network inspect -f '{{.Id}}' outer | cut -c1-12)"
 	has CONNECT:200
 	proxy_end
 	docker network rm outer >/dev/null

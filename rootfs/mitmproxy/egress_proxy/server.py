@@ -10,6 +10,7 @@ one line on stderr.
 
 import asyncio
 import gc
+import ipaddress
 import os
 import signal
 import socket
@@ -172,6 +173,18 @@ def listen_host(settings):
     return found.pop()
 
 
+def link_network(address):
+    """The network of the link that has the address: proc(5), /proc/net/route, whose numbers are in host order."""
+    with open("/proc/net/route", encoding="ascii") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    for row in rows:
+        to, mask = (int(row[k], 16).to_bytes(4, sys.byteorder) for k in (1, 7))
+        network = ipaddress.ip_network((to, ipaddress.ip_address(mask).compressed))
+        if network.prefixlen and ipaddress.ip_address(address) in network:
+            return network
+    raise CannotStart("EGRESS_PROXY_LISTEN_HOST=link: no route to the link's network")
+
+
 async def serve(settings, addon):
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(RESOLVER_THREADS, "resolver"))
@@ -182,14 +195,22 @@ async def serve(settings, addon):
         addon.finish()
         os._exit(0)
 
+    host = listen_host(settings)
+    network = link_network(host) if settings.listen_host == "link" else None
+
     async def accepted(reader, writer):
+        # A socket that is bound to another link (SO_BINDTODEVICE) reaches every address of ours.
+        peer = ipaddress.ip_address(writer.get_extra_info("peername")[0])
+        if network and peer not in network:
+            writer.transport.abort()
+            return
         await Handler(reader, writer, opts, addon).handle_client()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     loop.add_signal_handler(signal.SIGHUP, addon.reload)
     try:
-        await asyncio.start_server(accepted, listen_host(settings), settings.port, backlog=1024)
+        await asyncio.start_server(accepted, host, settings.port, backlog=1024)
     except OSError as err:
         raise CannotStart(f"port {settings.port}: {err.strerror}") from None
     if not settings.gate_relays:
