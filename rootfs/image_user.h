@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * USER of an image ("", "name", "uid", "name:group", "uid:gid", …) as numbers, by the image's own
- * passwd and group, with Docker's meaning.
+ * passwd and group, with Docker's meaning (user_spec.h).
  */
 #ifndef ROOTFS_IMAGE_USER_H
 #define ROOTFS_IMAGE_USER_H
