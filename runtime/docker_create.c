@@ -205,7 +205,8 @@ int docker_create_proxy(struct plan *plan)
 	TRY(strlist_addf(argv, "--pids-limit=%d", PROXY_PIDS));
 	TRY(strlist_add(argv, "--memory=" PROXY_MEMORY));
 	TRY(strlist_add(argv, "--memory-swap=" PROXY_MEMORY)); /* none: it holds the key */
-	if (d->proxy_image.has_numeric_user && d->proxy_image.by_stdin)
+	/* Of another image the group is Docker's to find. */
+	if (d->proxy_image.by_stdin && (d->proxy_image.is_ours || d->proxy_image.has_gid))
 		TRY(strlist_addf(argv, "--user=%u:%u", (unsigned)d->proxy_image.uid,
 				 (unsigned)d->proxy_image.gid));
 	TRY(add_proxy_places(&d->proxy_image, argv));

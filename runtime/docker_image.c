@@ -4,12 +4,12 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "native_digest.h"
+#include "rootfs/user_spec.h"
 #include "runtime/docker_cli.h"
 #include "runtime/docker_inputs.h"
 #include "runtime/native_archive.h"
@@ -68,23 +68,19 @@ static int add_words(struct strlist *argv, const json_t *words)
 	return 0;
 }
 
-/* "1000", "1000:1000" and "" (root) are numbers already; a name stands in the image's own passwd. */
+/* As far as it says numbers. A name, and the group of a uid that says none, stand in the image's own passwd
+ * and group; but what takes its secrets on standard input is made a container before they can be read. */
 static void read_user(struct docker_image *image)
 {
-	cleanup_free char *user = strdup(image->user);
-	char *group = user ? strchr(user, ':') : NULL;
-	unsigned long long uid = 0, gid = 0;
+	struct user_spec spec;
 
-	if (!user)
-		return;
-	if (group)
-		*group++ = '\0';
-	image->has_numeric_user = !*user || (str_to_u64(user, 0, INT_MAX, &uid) == 0 &&
-					     (!group || str_to_u64(group, 0, INT_MAX, &gid) == 0));
-	if (!group)
-		gid = uid;
-	image->uid = (uid_t)uid;
-	image->gid = (gid_t)gid;
+	user_spec_parse(image->user, &spec);
+	image->has_uid = spec.has_uid;
+	image->has_gid = spec.has_gid;
+	image->uid = (uid_t)spec.uid;
+	image->gid = (gid_t)spec.gid;
+	if (!spec.has_gid && image->is_ours)
+		image->gid = image->uid;
 }
 
 static int read_said(struct docker_image *image, const char *text, size_t len, struct err *err)
@@ -142,7 +138,7 @@ static int no_memory(struct err *err)
 static int presume(struct docker_image *image)
 {
 	image->user = strdup("1000");
-	image->has_numeric_user = true;
+	image->has_uid = true;
 	image->uid = image->gid = OUR_USER;
 	image->by_stdin = image->knows_ready = true;
 	image->wants_host_store = strcmp(image->target, "native") == 0;
@@ -205,6 +201,22 @@ static int look_native(struct docker_image *image, struct err *err)
 	return presume(image) < 0 ? no_memory(err) : 0;
 }
 
+/* Its tmpfs mounts get their owner when the container is created, before its passwd can be read. */
+static int check_stdin_user(const struct docker_image *image, struct err *err)
+{
+	char shown[64];
+
+	if (!image->by_stdin || image->has_uid)
+		return 0;
+	return err_set(
+		err, EINVAL,
+		STEP ": '%s' takes its secrets on standard input (label "
+		     "bottle.secrets=stdin), but its USER '%s' has a name, and the owner of "
+		     "the mounts for them must be a number; build it with a numeric USER, as "
+		     "1000:1000",
+		image->name, str_escape(shown, sizeof(shown), image->user, strlen(image->user)));
+}
+
 int docker_image_look_proxy(const char *name, struct docker_image *ret_image, struct err *err)
 {
 	int rc;
@@ -217,11 +229,13 @@ int docker_image_look_proxy(const char *name, struct docker_image *ret_image, st
 	if (!ret_image->name)
 		return no_memory(err);
 	rc = inspect(ret_image, name, err);
-	return rc == -ENOENT ? err_set(err, ENOENT,
-				       STEP ": Docker has no image '%s'; give it one with "
-					    "`docker load`, `docker pull` or `docker build`",
-				       name)
-			     : rc;
+	if (rc == -ENOENT)
+		return err_set(err, ENOENT,
+			       STEP ": Docker has no image '%s'; give it one with "
+				    "`docker load`, `docker pull` or `docker build`",
+			       name);
+	TRY(rc);
+	return check_stdin_user(ret_image, err);
 }
 
 int docker_image_look_agent(const char *name, struct docker_image *ret_image, struct err *err)
@@ -300,9 +314,9 @@ static int make(const struct docker_image *image, struct err *err)
 static int check_made(const struct docker_image *planned, const struct docker_image *made,
 		      struct err *err)
 {
-	if (!planned->is_ours || (made->by_stdin && made->knows_ready && made->has_numeric_user &&
-				  made->uid == planned->uid && made->gid == planned->gid &&
-				  made->wants_host_store == planned->wants_host_store))
+	if (!planned->is_ours ||
+	    (made->by_stdin && made->knows_ready && made->has_uid && made->uid == planned->uid &&
+	     made->gid == planned->gid && made->wants_host_store == planned->wants_host_store))
 		return 0;
 	return err_set(err, EBADMSG,
 		       STEP ": '%s' is not what this bottle's files make: its labels or its user "
@@ -317,6 +331,7 @@ int docker_image_make(const struct docker_image *image, char **ret_id, struct er
 
 	if (image->way != DOCKER_IMAGE_THERE) {
 		TRY(make(image, err));
+		made.is_ours = image->is_ours;
 		made.name = strdup(image->name);
 		if (!made.name)
 			return no_memory(err);

@@ -37,8 +37,8 @@ struct docker_image {
 	/* What it says of itself; of one of ours, what it will say. */
 	char *id; /* NULL: not there yet */
 	char *user;
-	bool has_numeric_user;
-	uid_t uid;
+	bool has_uid, has_gid; /* `user` says them as numbers (of none it is root) */
+	uid_t uid;	       /* 0 where it does not; so is the group, but in ours, the uid */
 	gid_t gid;
 	bool by_stdin;	       /* label bottle.secrets=stdin */
 	bool knows_ready;      /* label bottle.ready-fd=1 */

@@ -7,8 +7,11 @@
  *   any other                                   `docker cp - NAME:/` for the files, the CLI's environment
  *                                               for the tokens: Docker's storage has both
  *
- * In either way the headers carry the image's user and mode 0400. What Docker made of them is read back,
- * since not every engine keeps an owner: a proxy that may not read its own key does not start.
+ * In either way the headers carry the image's user and mode 0400. What Docker made of them, files and
+ * folder, is read back, since not every engine keeps an owner: a proxy that may not read its own key does
+ * not start. Where the owner was lost all is laid once more, to be read by whoever is in the container. The
+ * folder is 01777 then and not 0755, because mitmproxy writes into its confdir (mitmproxy-dhparam.pem, and
+ * ends where it may not); the sticky bit keeps what lies there, root's now, from being replaced.
  *
  * Runs in: the launcher of the Docker backend. Holds: the key and the tokens, in the locked mapping.
  */
@@ -18,13 +21,15 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "rootfs/user_spec.h"
 #include "runtime/docker_run.h"
 #include "runtime/plan_contract.h"
 
 #define STEP	    "secrets"
 #define TOKENS_FILE "run/egress-proxy/tokens"
+#define CA_FOLDER   PLAN_CONTRACT_HOME "/.mitmproxy/"
 
-enum { SECRET_MODE = 0400, FALLBACK_MODE = 0444, FOLDER_MODE = 0700, SLOT_NAME_BYTES = 40 };
+enum { SECRET_MODE = 0400, SLOT_NAME_BYTES = 40 };
 
 static int failed(int rc, struct err *err)
 {
@@ -136,16 +141,23 @@ int docker_secrets_env(struct docker_run *run, const char ***ret_env, struct err
 
 /* ---- docker cp ---- */
 
+struct modes {
+	mode_t file, folder;
+};
+static const struct modes owners_modes = { SECRET_MODE, 0700 }, anyones_modes = { 0444, 01777 };
+
 /* The folder as well: mitmproxy keeps more than the key in it. */
-static int copy_in(struct docker_run *run, const struct docker_tar_owner *owner, struct err *err)
+static int copy_in(struct docker_run *run, const struct docker_tar_owner *user,
+		   const struct modes *modes, struct err *err)
 {
 	cleanup_with(docker_tar_clear) struct docker_tar tar = { 0 };
 	cleanup_with(strlist_clear) struct strlist argv = { 0 };
-	const struct docker_tar_owner folder = { owner->uid, owner->gid, FOLDER_MODE };
-	int rc = docker_tar_add(&tar, &(PLAN_CONTRACT_HOME "/.mitmproxy/")[1], &folder, NULL, 0);
+	const struct docker_tar_owner file = { user->uid, user->gid, modes->file };
+	const struct docker_tar_owner folder = { user->uid, user->gid, modes->folder };
+	int rc = docker_tar_add(&tar, &CA_FOLDER[1], &folder, NULL, 0);
 
 	if (rc == 0)
-		rc = add_files(run, owner, &tar);
+		rc = add_files(run, &file, &tar);
 	if (rc == 0)
 		rc = docker_tar_end(&tar);
 	if (rc == 0)
@@ -169,84 +181,145 @@ static int copy_out(const struct docker_run *run, const char *path, struct buf *
 	return DOCKER_CALL(STEP, ret_archive, err, "cp", from, "-");
 }
 
-/* The image's USER, by its own passwd where it is a name. */
-static int find_owner(const struct docker_run *run, struct docker_tar_owner *owner, struct err *err)
+/* Docker's and podman's words for a file that is not there, which is an empty one. */
+static int read_in_image(const void *of, const char *path, struct buf *ret_text, struct err *err)
 {
-	const struct docker_image *image = &run->plan->docker.proxy_image;
+	const struct docker_run *run = of;
 	cleanup_with(buf_clear) struct buf archive = { 0 };
-	cleanup_free char *text = NULL;
+	cleanup_free char *absolute = str_printf("/%s", path);
 	struct docker_tar_owner ignored;
 	const char *content;
-	size_t len, name_len = strcspn(image->user, ":");
-	char *save = NULL;
+	size_t len;
+	int rc;
 
-	*owner = (struct docker_tar_owner){ image->uid, image->gid, SECRET_MODE };
-	if (image->has_numeric_user)
+	if (!absolute)
+		return err_sys(err, ENOMEM, STEP);
+	rc = copy_out(run, absolute, &archive, err);
+	if (rc == -EREMOTEIO && (strcasestr(err->text, "could not find the file") ||
+				 strcasestr(err->text, "could not be found")))
 		return 0;
-	TRY(copy_out(run, "/etc/passwd", &archive, err));
+	TRY(rc);
 	if (docker_tar_first(archive.data, archive.len, &ignored, &content, &len) < 0)
-		return err_set(err, EBADMSG, STEP ": %s: no /etc/passwd in the image", image->name);
-	text = strndup(content, len);
-	for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line;
-	     line = strtok_r(NULL, "\n", &save)) {
-		unsigned uid, gid;
-
-		if (strncmp(line, image->user, name_len) == 0 && line[name_len] == ':' &&
-		    sscanf(line + name_len, ":%*[^:]:%u:%u", &uid, &gid) == 2) {
-			*owner = (struct docker_tar_owner){ uid, gid, SECRET_MODE };
-			return 0;
-		}
-	}
-	return err_set(err, ENOENT, STEP ": %s: its user '%.*s' is not in its /etc/passwd",
-		       image->name, (int)name_len, image->user);
+		return err_set(err, EBADMSG, STEP ": the image's %s is not a regular file",
+			       absolute);
+	buf_append(ret_text, content, len);
+	return ret_text->failed ? err_sys(err, ENOMEM, STEP) : 0;
 }
 
-/* 1 where the proxy's user may read it as Docker laid it. The bytes that come back are the key's too. */
-static int is_readable(const struct docker_run *run, const struct docker_tar_owner *owner,
-		       struct err *err)
+/* The image's USER, by its own passwd and group where it does not say numbers. */
+static int find_user(const struct docker_run *run, struct docker_tar_owner *ret_user,
+		     struct err *err)
+{
+	const struct docker_image *image = &run->plan->docker.proxy_image;
+	const struct user_spec_files files = { read_in_image, run };
+	uint32_t uid = image->uid, gid = image->gid;
+	struct err why;
+
+	if (!(image->has_uid && image->has_gid)) {
+		int rc = user_spec_resolve(image->user, &files, &uid, &gid, &why);
+
+		if (rc < 0)
+			return err_set(err, -rc, STEP ": %s: %s", image->name, why.text);
+	}
+	*ret_user = (struct docker_tar_owner){ uid, gid, SECRET_MODE };
+	return 0;
+}
+
+/* ---- what it laid ---- */
+
+/* `bits` as those of others: 4 to read a file, 1 to reach what lies in a folder. */
+static bool may(const struct docker_tar_owner *user, const struct docker_tar_owner *found,
+		mode_t bits)
+{
+	mode_t granted = found->uid == user->uid ? found->mode >> 6 : found->mode;
+
+	return (granted & bits) == bits;
+}
+
+static int not_read_back(const char *path, struct err *err)
+{
+	return err_set(err, EBADMSG, STEP ": %s, which 'docker cp' laid, cannot be read back",
+		       path);
+}
+
+/* 1 where the proxy's user may read it, and it is what was given. The bytes that come back may be the
+ * key's too. */
+static int is_readable(const struct docker_run *run, const struct secret_file *file,
+		       const struct docker_tar_owner *user, struct err *err)
 {
 	cleanup_with(buf_clear) struct buf archive = { 0 };
 	struct docker_tar_owner found;
 	const char *content;
 	size_t len;
-	int rc = copy_out(run, PLAN_CONTRACT_CA, &archive, err);
 	bool same;
+	int rc = copy_out(run, file->path, &archive, err);
 
-	if (rc == 0)
-		rc = docker_tar_first(archive.data, archive.len, &found, &content, &len);
-	if (rc == -EBADMSG)
-		return err_set(err, EBADMSG, STEP ": what 'docker cp' laid cannot be read back");
-	same = rc == 0 && len == run->material.ca_secret_len &&
-	       memcmp(content, run->material.ca_secret, len) == 0;
+	if (rc == 0 && docker_tar_first(archive.data, archive.len, &found, &content, &len) < 0)
+		rc = not_read_back(file->path, err);
+	same = rc == 0 && len == file->len && memcmp(content, file->bytes, len) == 0;
 	if (archive.data)
 		explicit_bzero(archive.data, archive.len);
 	TRY(rc);
 	if (!same)
-		return err_set(err, EBADMSG,
-			       STEP ": 'docker cp' laid another file than it was given");
-	return (found.uid == owner->uid && (found.mode & 0400)) || (found.mode & 0004);
+		return err_set(err, EBADMSG, STEP ": 'docker cp' laid another %s than it was given",
+			       file->path);
+	return may(user, &found, 4);
+}
+
+static int is_reached(const struct docker_run *run, const struct docker_tar_owner *user,
+		      struct err *err)
+{
+	cleanup_with(buf_clear) struct buf archive = { 0 };
+	struct docker_tar_owner found;
+	int rc = copy_out(run, CA_FOLDER, &archive, err);
+
+	if (rc == 0 && docker_tar_first_folder(archive.data, archive.len, &found) < 0)
+		rc = not_read_back(CA_FOLDER, err);
+	if (archive.data)
+		explicit_bzero(archive.data, archive.len);
+	TRY(rc);
+	return may(user, &found, 1);
+}
+
+/* 1 where the proxy's user may use all of it. 0: not `*ret_path`. */
+static int is_usable(const struct docker_run *run, const struct docker_tar_owner *user,
+		     const char **ret_path, struct err *err)
+{
+	struct secret_file files[FILES_MAX];
+	int rc = is_reached(run, user, err);
+
+	*ret_path = CA_FOLDER;
+	list_files(run, files);
+	for (size_t i = 0; i < FILES_MAX && rc == 1; i++) {
+		*ret_path = files[i].path;
+		if (files[i].wanted)
+			rc = is_readable(run, &files[i], user, err);
+	}
+	return rc;
 }
 
 int docker_secrets_copy(struct docker_run *run, struct err *err)
 {
-	struct docker_tar_owner owner;
-	int readable;
+	struct docker_tar_owner user;
+	const char *path;
+	int usable;
 
-	TRY(find_owner(run, &owner, err));
-	TRY(copy_in(run, &owner, err));
-	readable = is_readable(run, &owner, err);
-	if (readable)
-		return readable < 0 ? readable : 0;
-	owner.mode = FALLBACK_MODE;
-	TRY(copy_in(run, &owner, err));
-	readable = is_readable(run, &owner, err);
-	if (readable < 0)
-		return readable;
-	if (!readable)
-		return err_set(err, EPERM,
-			       STEP
-			       ": this engine keeps neither owner nor mode of what 'docker cp' "
-			       "lays: the proxy could not read its key");
+	TRY(find_user(run, &user, err));
+	TRY(copy_in(run, &user, &owners_modes, err));
+	usable = is_usable(run, &user, &path, err);
+	if (usable)
+		return usable < 0 ? usable : 0;
+	TRY(copy_in(run, &user, &anyones_modes, err));
+	usable = is_usable(run, &user, &path, err);
+	if (usable < 0)
+		return usable;
+	if (!usable)
+		return err_set(
+			err, EPERM,
+			STEP ": this engine keeps neither owner nor mode of what 'docker cp' "
+			     "lays: the proxy, user %u, could not read %s; take an image with the "
+			     "label bottle.secrets=stdin, or another engine",
+			(unsigned)user.uid, path);
 	return strlist_add(
 		       &run->warnings,
 		       "this engine did not keep the owner of what 'docker cp' laid: key and "

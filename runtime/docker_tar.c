@@ -161,19 +161,37 @@ static bool octal(const char *field, size_t len, unsigned long *ret)
 	return digits > 0;
 }
 
-int docker_tar_first(const char *bytes, size_t len, struct docker_tar_owner *ret_owner,
-		     const char **ret_content, size_t *ret_len)
+/* The header of an archive's first entry, of one of `types`. */
+static bool read_header(const char *bytes, size_t len, const char *types,
+			struct docker_tar_owner *ret_owner, size_t *ret_size)
 {
 	unsigned long mode, uid, gid, size, sum;
 
 	if (len < BLOCK || !octal(bytes + AT_SUM, 8, &sum) || sum != sum_of(bytes) ||
-	    (bytes[AT_TYPE] != '0' && bytes[AT_TYPE] != '\0') ||
-	    !octal(bytes + AT_MODE, 8, &mode) || !octal(bytes + AT_UID, 8, &uid) ||
-	    !octal(bytes + AT_GID, 8, &gid) || !octal(bytes + AT_SIZE, 12, &size) ||
-	    size > len - BLOCK)
-		return -EBADMSG;
+	    !strchr(types, bytes[AT_TYPE]) || !octal(bytes + AT_MODE, 8, &mode) ||
+	    !octal(bytes + AT_UID, 8, &uid) || !octal(bytes + AT_GID, 8, &gid) ||
+	    !octal(bytes + AT_SIZE, 12, &size) || size > len - BLOCK)
+		return false;
 	*ret_owner = (struct docker_tar_owner){ (uid_t)uid, (gid_t)gid, (mode_t)(mode & 07777) };
+	*ret_size = size;
+	return true;
+}
+
+int docker_tar_first(const char *bytes, size_t len, struct docker_tar_owner *ret_owner,
+		     const char **ret_content, size_t *ret_len)
+{
+	/* The type may be NUL, which strchr(3) finds too. */
+	if (!read_header(bytes, len, "0", ret_owner, ret_len))
+		return -EBADMSG;
 	*ret_content = bytes + BLOCK;
-	*ret_len = size;
 	return 0;
+}
+
+int docker_tar_first_folder(const char *bytes, size_t len, struct docker_tar_owner *ret_owner)
+{
+	size_t size;
+
+	return len >= BLOCK && bytes[AT_TYPE] && read_header(bytes, len, "5", ret_owner, &size)
+		       ? 0
+		       : -EBADMSG;
 }

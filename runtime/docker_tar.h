@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A POSIX ustar archive as a list of parts that are written from where they stand: a key and a token are
- * copied into the pipe and nowhere else. And the reading of the one-file archive that `docker cp NAME:path -`
+ * copied into the pipe and nowhere else. And the reading of the archive that `docker cp NAME:path -`
  * prints.
  *
  * Runs in: the launcher of the Docker backend. The parts borrow the secrets.
@@ -52,5 +52,9 @@ void docker_tar_clear(struct docker_tar *tar);
 /* The first regular file of an archive: its owner and, borrowed from `bytes`, its content. -EBADMSG. */
 int docker_tar_first(const char *bytes, size_t len, struct docker_tar_owner *ret_owner,
 		     const char **ret_content, size_t *ret_len) MUST_CHECK;
+
+/* The same of one that begins with a folder. */
+int docker_tar_first_folder(const char *bytes, size_t len,
+			    struct docker_tar_owner *ret_owner) MUST_CHECK;
 
 #endif

@@ -117,6 +117,26 @@ Test(docker_tar, much_is_sent_whole)
 	cr_assert_eq(memcmp(content, text, len), 0);
 }
 
+Test(docker_tar, a_folder_is_no_file_and_a_file_no_folder)
+{
+	cleanup_with(docker_tar_clear) struct docker_tar tar = { 0 };
+	cleanup_with(buf_clear) struct buf bytes = { 0 };
+	const struct docker_tar_owner sticky = { 0, 0, 01777 };
+	struct docker_tar_owner found;
+	const char *content;
+	size_t len;
+
+	cr_assert_eq(docker_tar_add(&tar, "home/x/", &sticky, NULL, 0), 0);
+	add(&tar, "home/x/file", "text");
+	collect(&tar, &bytes);
+	cr_assert_eq(docker_tar_first(bytes.data, bytes.len, &found, &content, &len), -EBADMSG);
+	cr_assert_eq(docker_tar_first_folder(bytes.data, bytes.len, &found), 0);
+	cr_assert_eq(found.uid, 0);
+	cr_assert_eq(found.mode, 01777);
+	cr_assert_eq(docker_tar_first_folder(bytes.data + 512, bytes.len - 512, &found), -EBADMSG);
+	cr_assert_eq(docker_tar_first_folder(bytes.data, 511, &found), -EBADMSG);
+}
+
 Test(docker_tar, what_does_not_fit_is_refused)
 {
 	cleanup_with(docker_tar_clear) struct docker_tar tar = { 0 };
