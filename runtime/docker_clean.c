@@ -32,6 +32,7 @@
 struct left {
 	enum docker_kind kind;
 	const char *name, *slug, *bottle, *uid, *pid, *host, *boot_id, *lock;
+	pid_t launcher; /* what `pid` says; 0: nothing that is one */
 };
 
 enum life { LIFE_DEAD, LIFE_ALIVE, LIFE_OTHER_HOST, LIFE_IN_DOUBT };
@@ -61,14 +62,12 @@ static bool has_our_name(const struct left *left)
 
 static bool is_ours(const struct left *left, const char *bottle)
 {
-	unsigned long long pid;
 	char uid[16];
 
 	snprintf(uid, sizeof(uid), "%u", (unsigned)geteuid());
 	return strcmp(left->uid, uid) == 0 && (!bottle || strcmp(left->bottle, bottle) == 0) &&
 	       docker_names_is_slug(left->slug, left->bottle) && has_our_name(left) &&
-	       str_to_u64(left->pid, 2, INT_MAX, &pid) == 0 &&
-	       state_is_lock(left->lock, left->slug);
+	       left->launcher && state_is_lock(left->lock, left->slug);
 }
 
 /* ---- dead or alive ---- */
@@ -77,15 +76,11 @@ static bool is_ours(const struct left *left, const char *bottle)
 static enum life life_without_lock(const struct left *left)
 {
 	char boot_id[HOST_BOOT_ID_SIZE];
-	unsigned long long pid;
 
 	host_boot_id(boot_id);
 	if (boot_id[0] && left->boot_id[0] && strcmp(left->boot_id, boot_id) != 0)
 		return LIFE_DEAD;
-	if (str_to_u64(left->pid, 2, INT_MAX, &pid) == 0 && kill((pid_t)pid, 0) < 0 &&
-	    errno == ESRCH)
-		return LIFE_DEAD;
-	return LIFE_IN_DOUBT;
+	return kill(left->launcher, 0) < 0 && errno == ESRCH ? LIFE_DEAD : LIFE_IN_DOUBT;
 }
 
 static enum life life_of(const struct left *left)
@@ -131,6 +126,7 @@ static bool parse(const json_t *row, enum docker_kind kind, struct left *ret)
 {
 	const char **const fields[] = { &ret->name, &ret->slug, &ret->bottle,  &ret->uid,
 					&ret->pid,  &ret->host, &ret->boot_id, &ret->lock };
+	unsigned long long pid;
 
 	ret->kind = kind;
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
@@ -138,6 +134,7 @@ static bool parse(const json_t *row, enum docker_kind kind, struct left *ret)
 		if (!*fields[i])
 			return false;
 	}
+	ret->launcher = str_to_u64(ret->pid, 2, INT_MAX, &pid) == 0 ? (pid_t)pid : 0;
 	return true;
 }
 
