@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "runtime/docker_cli_env.h"
 #include "runtime/docker_signals.h"
 
 enum { OUT_MAX_BYTES = 16 << 20, SAID_MAX_BYTES = 4096, SHOWN_BYTES = 700 };
@@ -97,24 +98,6 @@ static int wire(struct spawn *spawn, const int fds[static 3])
 	return 0;
 }
 
-/* What the CLI finds its daemon, its configuration and its plugins by. The rest of our environment, where
- * a token may stand, is none of its business. */
-static bool is_for_the_cli(const char *item)
-{
-	static const char *const prefixes[] = {
-		"DOCKER_",     "CONTAINER",	 "PODMAN_",	 "BUILDKIT_",	"BUILDX_",
-		"XDG_",	       "SSH_",		 "PATH=",	 "HOME=",	"USER=",
-		"LOGNAME=",    "TMPDIR=",	 "TERM=",	 "LANG=",	"LC_ALL=",
-		"HTTP_PROXY=", "HTTPS_PROXY=",	 "NO_PROXY=",	 "http_proxy=", "https_proxy=",
-		"no_proxy=",   "SSL_CERT_FILE=", "SSL_CERT_DIR="
-	};
-
-	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
-		if (str_starts(item, prefixes[i]))
-			return true;
-	return false;
-}
-
 static char **join_env(const char *const *extra)
 {
 	size_t own = 0, added = 0, len = 0;
@@ -131,7 +114,7 @@ static char **join_env(const char *const *extra)
 	for (size_t i = 0; i < added; i++)
 		joined[len++] = (char *)(uintptr_t)extra[i];
 	for (size_t i = 0; i < own; i++)
-		if (is_for_the_cli(environ[i]))
+		if (docker_cli_env_is_given(environ[i]))
 			joined[len++] = environ[i];
 	return joined;
 }

@@ -4,7 +4,8 @@
  *
  * Nothing in them is secret: a token is named, and its value is put into the CLI's environment when the
  * step is done (or goes in on standard input). A variable of the manifest's is named as well, since its
- * value is nobody's business who lists processes; but not one that the CLI itself would obey.
+ * value is nobody's business who lists processes; one that the CLI itself would obey goes in as a line of
+ * --env-file on standard input.
  */
 #include "runtime/docker_create.h"
 
@@ -12,11 +13,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "ca/bundle.h"
+#include "runtime/docker_cli_env.h"
 #include "runtime/plan_agent.h"
 #include "runtime/plan_contract.h"
 
@@ -105,6 +106,20 @@ static int add_bind(struct strlist *argv, const char *source, const char *target
 	put_field(&text, "source", source);
 	put_field(&text, "target", target);
 	buf_puts(&text, writable ? "" : ",readonly");
+	rc = text.failed ? -ENOMEM : strlist_add(argv, text.data);
+	buf_clear(&text);
+	return rc;
+}
+
+/* An empty folder over it. Not by --tmpfs, which takes the path to end at its first colon. */
+static int add_empty(struct strlist *argv, const char *target)
+{
+	struct buf text = { 0 };
+	int rc;
+
+	buf_puts(&text, "--mount=type=tmpfs");
+	put_field(&text, "target", target);
+	buf_puts(&text, ",readonly,tmpfs-size=4096,tmpfs-mode=0555");
 	rc = text.failed ? -ENOMEM : strlist_add(argv, text.data);
 	buf_clear(&text);
 	return rc;
@@ -273,7 +288,7 @@ static int add_mask(const struct docker_plan *d, const char *path, struct strlis
 	if (lstat(path, &st) < 0)
 		return 0;
 	if (S_ISDIR(st.st_mode))
-		return strlist_addf(argv, "--tmpfs=%s:ro,size=4096,mode=0000", path);
+		return add_empty(argv, path);
 	return add_own_bind(argv, d, DOCKER_FILE_MASK, path);
 }
 
@@ -306,54 +321,6 @@ static int add_agent_trust(const struct docker_plan *d, struct strlist *argv)
 	return 0;
 }
 
-/* Variables that the CLI would obey: they go by argv, where all can read them. So only what is known to be
- * one, or could become one; a key in GOOGLE_API_KEY or DOCKER_PASSWORD goes by the environment. */
-static bool is_for_the_cli(const char *name, size_t len)
-{
-	static const char *const prefixes[] = {
-		"BUILDKIT_",  "BUILDX_", "CONTAINERS_", "DOCKER_CLI_", "DOCKER_CONTENT_TRUST",
-		"DOCKER_TLS", "DYLD_",	 "LD_",		"XDG_"
-	};
-	static const char *const names[] = {
-		"CONTAINER_CONNECTION",
-		"CONTAINER_HOST",
-		"CONTAINER_SSHKEY",
-		"DOCKER_API_VERSION",
-		"DOCKER_BUILDKIT",
-		"DOCKER_CERT_PATH",
-		"DOCKER_CONFIG",
-		"DOCKER_CONTEXT",
-		"DOCKER_DEFAULT_PLATFORM",
-		"DOCKER_HOST",
-		"GODEBUG",
-		"GOCOVERDIR",
-		"GOGC",
-		"GOMAXPROCS",
-		"GOMEMLIMIT",
-		"GOTRACEBACK",
-		"HOME",
-		"LANG",
-		"LC_ALL",
-		"LOGNAME",
-		"PATH",
-		"SSH_ASKPASS",
-		"SSH_AUTH_SOCK",
-		"SSL_CERT_DIR",
-		"SSL_CERT_FILE",
-		"TERM",
-		"TMPDIR",
-		"USER",
-	};
-
-	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
-		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
-			return true;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strlen(names[i]) == len && strncmp(name, names[i], len) == 0)
-			return true;
-	return len >= 6 && strncasecmp(name + len - 6, "_proxy", 6) == 0;
-}
-
 static bool is_the_callers(const struct plan *plan, const char *item, size_t name_len)
 {
 	const struct agent_config *agent = &plan->manifest.agent;
@@ -368,25 +335,69 @@ static bool is_the_callers(const struct plan *plan, const char *item, size_t nam
 	return false;
 }
 
+/* What bottle itself sets is no secret. The agent's PATH and SHELL are the image's. */
 static int add_agent_env(struct plan *plan, struct strlist *argv)
+{
+	const struct strlist *env = &plan->agent.env;
+	struct docker_plan *d = &plan->docker;
+
+	for (size_t i = 0; i < env->len; i++) {
+		const char *item = env->items[i];
+		size_t len = strcspn(item, "=");
+		bool callers = is_the_callers(plan, item, len);
+		enum docker_cli_env_way way = callers ? docker_cli_env_way(item, len)
+						      : DOCKER_CLI_ENV_ARGV;
+
+		if (!callers && (str_starts(item, "PATH=") || str_starts(item, "SHELL=")))
+			continue;
+		if (way == DOCKER_CLI_ENV_ARGV)
+			TRY(strlist_addf(argv, "--env=%s", item));
+		else if (way == DOCKER_CLI_ENV_NAME)
+			TRY(strlist_addf(argv, "--env=%.*s", (int)len, item));
+		if (way == DOCKER_CLI_ENV_NAME)
+			TRY(strlist_add(&d->agent_env, item));
+		else if (way == DOCKER_CLI_ENV_FILE)
+			TRY(strlist_addf(&d->agent_env_lines, "%s\n", item));
+	}
+	if (d->agent_env_lines.len)
+		TRY(strlist_add(argv, "--env-file=/dev/stdin"));
+	return add_missing_proxies(env, argv);
+}
+
+/* ---- what cannot be said ---- */
+
+static int check_env(const struct plan *plan, struct err *err)
 {
 	const struct strlist *env = &plan->agent.env;
 
 	for (size_t i = 0; i < env->len; i++) {
 		const char *item = env->items[i];
 		size_t len = strcspn(item, "=");
-		bool callers = is_the_callers(plan, item, len);
 
-		if (!callers && (str_starts(item, "PATH=") || str_starts(item, "SHELL=")))
-			continue; /* the image has its own */
-		if (!callers || is_for_the_cli(item, len)) {
-			TRY(strlist_addf(argv, "--env=%s", item));
-			continue;
-		}
-		TRY(strlist_addf(argv, "--env=%.*s", (int)len, item));
-		TRY(strlist_add(&plan->docker.agent_env, item));
+		if (is_the_callers(plan, item, len) && strpbrk(item, "\r\n") &&
+		    docker_cli_env_way(item, len) == DOCKER_CLI_ENV_FILE)
+			return err_set(
+				err, EINVAL,
+				"the agent's variable %.*s has a line break in its value: "
+				"with --backend docker that is not possible for one that "
+				"Docker's CLI reads too; take it out of env and pass_env, or "
+				"give it another name",
+				(int)len, item);
 	}
-	return add_missing_proxies(env, argv);
+	return 0;
+}
+
+int docker_create_check(const struct plan *plan, struct err *err)
+{
+	char shown[256];
+
+	if (strchr(plan->home, ':'))
+		return err_set(err, EINVAL,
+			       "HOME: %s has a colon in it, where Docker takes the path of a tmpfs "
+			       "mount to end, and the agent's home is one; with --backend docker "
+			       "set HOME to a folder without a colon",
+			       str_escape(shown, sizeof(shown), plan->home, strlen(plan->home)));
+	return check_env(plan, err);
 }
 
 int docker_create_agent(struct plan *plan)

@@ -14,6 +14,9 @@
 #define DOCKER_FILE_STORE      "store.pem" /* the host's, for the proxy */
 #define DOCKER_FILE_MASK       "mask"	   /* empty */
 
+/* What those lines cannot say is refused; once home and environment of the agent are planned. */
+int docker_create_check(const struct plan *plan, struct err *err) MUST_CHECK;
+
 /* -ENOMEM, or 0. */
 int docker_create_proxy(struct plan *plan) MUST_CHECK;
 int docker_create_agent(struct plan *plan) MUST_CHECK;

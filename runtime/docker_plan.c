@@ -257,6 +257,7 @@ int docker_plan_make(struct plan *plan, const struct run_options *options,
 	TRY(routes_token_slots(m, &plan->token_refs));
 	TRY(routes_render(m, &plan->routes_yaml, err));
 	TRY(plan_files(plan, options, dirs, err));
+	TRY(docker_create_check(plan, err));
 	TRY(plan_choose_name(plan, options, err));
 	TRY(docker_plan_engine(&d->engine, &d->gateway, err));
 	TRY(docker_image_look_proxy(proxy, &d->proxy_image, err));
@@ -278,6 +279,7 @@ void docker_plan_clear(struct plan *plan)
 	strlist_clear(&d->proxy_create);
 	strlist_clear(&d->agent_create);
 	strlist_clear(&d->agent_env);
+	strlist_clear(&d->agent_env_lines);
 	free(d->engine);
 	free(d->slug);
 	free(d->internal_network);

@@ -35,6 +35,7 @@ struct docker_plan {
 	struct strlist proxy_create, agent_create; /* up to the image, which is known only then */
 	struct strlist
 		agent_env; /* "NAME=value" for the CLI's own environment: names alone in argv */
+	struct strlist agent_env_lines; /* "NAME=value\n" for its standard input: --env-file */
 };
 
 struct plan;

@@ -102,9 +102,9 @@ static int make_egress(struct docker_run *run, struct err *err)
 	return make_network(run, "egress network", false, err);
 }
 
-static int create(struct docker_run *run, const char *step, const struct strlist *planned,
-		  const char *image, const struct strlist *rest, const char *const *env,
-		  struct err *err)
+/* `call` has the step and how values get in. */
+static int create(struct docker_run *run, struct docker_call call, const struct strlist *planned,
+		  const char *image, const struct strlist *rest, struct err *err)
 {
 	cleanup_with(strlist_clear) struct strlist argv = { 0 };
 	int rc = 0;
@@ -116,11 +116,10 @@ static int create(struct docker_run *run, const char *step, const struct strlist
 	for (size_t i = 1; rest && i < rest->len && rc == 0; i++)
 		rc = strlist_add(&argv, rest->items[i]);
 	if (rc < 0)
-		return err_sys(err, -rc, "%s", step);
-	return docker_call(
-		&(struct docker_call){
-			.step = step, .argv = &argv, .env = env, .warnings = &run->warnings },
-		err);
+		return err_sys(err, -rc, "%s", call.step);
+	call.argv = &argv;
+	call.warnings = &run->warnings;
+	return docker_call(&call, err);
 }
 
 static int create_proxy(struct docker_run *run, struct err *err)
@@ -130,7 +129,8 @@ static int create_proxy(struct docker_run *run, struct err *err)
 
 	if (!d->proxy_image.by_stdin)
 		TRY(docker_secrets_env(run, &env, err));
-	return create(run, "proxy", &d->proxy_create, run->proxy_id, NULL, env, err);
+	return create(run, (struct docker_call){ .step = "proxy", .env = env }, &d->proxy_create,
+		      run->proxy_id, NULL, err);
 }
 
 static int give_secrets(struct docker_run *run, struct err *err)
@@ -268,12 +268,19 @@ static int explain_mount(const struct docker_run *run, int rc, struct err *err)
 static int create_agent(struct docker_run *run, struct err *err)
 {
 	const struct docker_plan *d = &run->plan->docker;
+	const struct strlist *lines = &d->agent_env_lines;
+	cleanup_with(docker_tar_clear) struct docker_tar input = { 0 };
+	struct docker_call call = { .step = "agent",
+				    .env = (const char *const *)d->agent_env.items,
+				    .input = lines->len ? &input : NULL };
 
-	return explain_mount(run,
-			     create(run, "agent", &d->agent_create, run->agent_id,
-				    &run->plan->agent.argv, (const char *const *)d->agent_env.items,
-				    err),
-			     err);
+	for (size_t i = 0; i < lines->len; i++)
+		if (docker_tar_text(&input, lines->items[i]) < 0)
+			return err_sys(err, ENOMEM, "agent");
+	return explain_mount(
+		run,
+		create(run, call, &d->agent_create, run->agent_id, &run->plan->agent.argv, err),
+		err);
 }
 
 static int start_agent(struct docker_run *run, struct err *err)

@@ -107,6 +107,11 @@ int docker_tar_keep(struct docker_tar *tar, char *memory)
 	return add_part(tar, (struct docker_tar_part){ "", 0, memory });
 }
 
+int docker_tar_text(struct docker_tar *tar, const char *text)
+{
+	return add_part(tar, (struct docker_tar_part){ text, strlen(text), NULL });
+}
+
 int docker_tar_end(struct docker_tar *tar)
 {
 	return add_part(tar, (struct docker_tar_part){ zeros, sizeof(zeros), NULL });

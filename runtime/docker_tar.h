@@ -40,6 +40,9 @@ int docker_tar_add(struct docker_tar *tar, const char *name, const struct docker
 /* Memory that pieces lie in: freed with the archive. */
 int docker_tar_keep(struct docker_tar *tar, char *memory) MUST_CHECK;
 
+/* Text as it is: for what is no archive and goes the same way. Borrowed. */
+int docker_tar_text(struct docker_tar *tar, const char *text) MUST_CHECK;
+
 /* The two zero blocks. */
 int docker_tar_end(struct docker_tar *tar) MUST_CHECK;
 

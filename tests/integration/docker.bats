@@ -130,6 +130,32 @@ load docker_run.bash
 	has_not "docker-$BATS_ROOT_PID"
 }
 
+@test "a variable that the CLI itself reads reaches the agent, not the CLI, and no argv" {
+	sed -i 's/^agent: .*/agent: {image: agent, pass_env: [XDG_KEY, GODEBUG], env: {DOCKER_HOST: "tcp:\/\/192.0.2.7:1", DOCKER_CONFIG: " a=b # c "}}/' "$manifest_file"
+	export XDG_KEY=xdg-$BATS_ROOT_PID GODEBUG=go-$BATS_ROOT_PID
+	run --separate-stderr in_bottle sh -c 'echo "$XDG_KEY $GODEBUG $DOCKER_HOST <$DOCKER_CONFIG>"'
+	exits 0
+	is "xdg-$BATS_ROOT_PID go-$BATS_ROOT_PID tcp://192.0.2.7:1 < a=b # c >"
+	OPTIONS=(--dry-run --json)
+	run --separate-stderr in_bottle true
+	exits 0
+	has "--env-file=/dev/stdin"
+	for value in "xdg-$BATS_ROOT_PID" "go-$BATS_ROOT_PID" 192.0.2.7; do has_not "$value"; done
+	XDG_KEY=$'two\nlines' run in_bottle true
+	exits 125
+	has "XDG_KEY has a line break"
+}
+
+@test "a proxy of the CLI's own configuration does not take the place of the agent's" {
+	sed -i 's/^agent: .*/agent: {image: agent, env: {ftp_proxy: "http:\/\/192.0.2.7:1"}}/' "$manifest_file"
+	mkdir -p "$DOCKER_CONFIG"
+	echo '{"proxies": {"default": {"ftpProxy": "http://192.0.2.9:1"}}}' >"$DOCKER_CONFIG/config.json"
+	run --separate-stderr in_bottle sh -c 'echo $ftp_proxy'
+	rm "$DOCKER_CONFIG/config.json"
+	exits 0
+	is http://192.0.2.7:1
+}
+
 @test "the native image is loaded where it is missing, and an image with its name is not taken for it" {
 	docker rmi --force "$(native_digest)" >/dev/null
 	docker tag agent egress-proxy-native
@@ -404,6 +430,10 @@ fault_everywhere() {
 }
 
 @test "what Docker cannot do is refused by name" {
+	mkdir -p ../a:b
+	HOME=$(realpath ../a:b) run in_bottle true
+	exits 125
+	has "a:b has a colon in it"
 	sed -i "s/address: \"$host\"/address: \"127.0.0.1:$port\"/" "$manifest_file"
 	run in_bottle true
 	exits 125
