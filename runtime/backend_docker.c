@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The Docker backend; see backend.h. Runs in: the launcher and the subcommands. */
-#include <stdlib.h>
-
 #include "base/cleanup.h"
 #include "runtime/backend.h"
 #include "runtime/docker_run.h"
@@ -9,10 +7,9 @@
 /* A daemon answers. */
 static int check(struct err *err)
 {
-	cleanup_free char *engine = NULL;
-	enum docker_gateway gateway;
+	cleanup_with(docker_engine_clear) struct docker_engine engine = { 0 };
 
-	return docker_plan_engine(&engine, &gateway, err);
+	return docker_engine_ask(&engine, err);
 }
 
 const struct backend backend_docker = {

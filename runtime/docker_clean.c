@@ -28,7 +28,7 @@
 
 #define STEP "clean"
 
-/* One line of the listing; the strings are the JSON's. */
+/* A row of the listing; the strings are the JSON's. */
 struct left {
 	enum docker_kind kind;
 	const char *name, *slug, *bottle, *uid, *pid, *host, *boot_id, *lock;
@@ -102,40 +102,63 @@ static enum life life_of(const struct left *left)
 
 /* ---- the listing ---- */
 
-/* A JSON array for each line. */
-static int list(enum docker_kind kind, struct buf *out, struct err *err)
+static const char *const labels[] = { "slug", "name", "uid", "pid", "host", "boot-id", "lock" };
+enum { LABEL_COUNT = sizeof(labels) / sizeof(labels[0]) };
+
+/* Docker: a JSON array for each line, [name, label...], since its own JSON runs the labels together.
+ * Podman has no such function, and prints one array of objects. */
+static int list(bool is_podman, enum docker_kind kind, struct buf *out, struct err *err)
 {
-	static const char *const labels[] = { "slug", "name",	 "uid", "pid",
-					      "host", "boot-id", "lock" };
 	cleanup_with(buf_clear) struct buf format = { 0 };
 
 	buf_puts(&format, kind == DOCKER_CONTAINER ? "[{{json .Names}}" : "[{{json .Name}}");
-	for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++)
+	for (size_t i = 0; i < LABEL_COUNT; i++)
 		buf_printf(&format, ",{{json (.Label \"bottle.%s\")}}", labels[i]);
 	buf_puts(&format, "]");
 	if (format.failed)
 		return err_sys(err, ENOMEM, STEP);
 	if (kind == DOCKER_CONTAINER)
 		return DOCKER_CALL(STEP, out, err, "ps", "--all", "--filter", "label=bottle.slug",
-				   "--format", format.data);
+				   "--format", is_podman ? "json" : format.data);
 	return DOCKER_CALL(STEP, out, err, "network", "ls", "--filter", "label=bottle.slug",
-			   "--format", format.data);
+			   "--format", is_podman ? "json" : format.data);
+}
+
+static const json_t *label_of(const json_t *row, size_t which)
+{
+	char name[24];
+	const json_t *map = json_object_get(row, "Labels");
+
+	if (json_is_array(row))
+		return json_array_get(row, 1 + which);
+	snprintf(name, sizeof(name), "bottle.%s", labels[which]);
+	return json_object_get(map ? map : json_object_get(row, "labels"), name);
+}
+
+static const json_t *name_of(const json_t *row)
+{
+	const json_t *names = json_object_get(row, "Names");
+
+	if (json_is_array(row))
+		return json_array_get(row, 0);
+	return names ? json_array_get(names, 0) : json_object_get(row, "name");
 }
 
 static bool parse(const json_t *row, enum docker_kind kind, struct left *ret)
 {
-	const char **const fields[] = { &ret->name, &ret->slug, &ret->bottle,  &ret->uid,
-					&ret->pid,  &ret->host, &ret->boot_id, &ret->lock };
+	const char **const fields[LABEL_COUNT] = { &ret->slug, &ret->bottle,  &ret->uid, &ret->pid,
+						   &ret->host, &ret->boot_id, &ret->lock };
 	unsigned long long pid;
 
 	ret->kind = kind;
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		*fields[i] = json_string_value(json_array_get(row, i));
+	ret->name = json_string_value(name_of(row));
+	for (size_t i = 0; i < LABEL_COUNT; i++) {
+		*fields[i] = json_string_value(label_of(row, i));
 		if (!*fields[i])
 			return false;
 	}
 	ret->launcher = str_to_u64(ret->pid, 2, INT_MAX, &pid) == 0 ? (pid_t)pid : 0;
-	return true;
+	return ret->name;
 }
 
 /* ---- removal ---- */
@@ -170,16 +193,30 @@ static int consider(const struct left *left, struct cleaned *cleaned)
 	return 0;
 }
 
-static int clean_kind(enum docker_kind kind, const char *bottle, struct cleaned *cleaned,
-		      struct err *err)
+/* The listing as an array. A line that is no JSON is none of ours. */
+static json_t *rows_of(bool is_podman, struct buf *listing)
 {
-	cleanup_with(buf_clear) struct buf out = { 0 };
+	json_t *rows = is_podman ? json_loadb(listing->data, listing->len, 0, NULL) : json_array();
 	char *save = NULL;
 
-	TRY(list(kind, &out, err));
-	for (char *line = out.data ? strtok_r(out.data, "\n", &save) : NULL; line;
-	     line = strtok_r(NULL, "\n", &save)) {
-		cleanup_with(json_clear) json_t *row = json_loads(line, 0, NULL);
+	for (char *line = is_podman ? NULL : strtok_r(listing->data, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save))
+		json_array_append_new(rows, json_loads(line, 0, NULL));
+	return rows;
+}
+
+static int clean_kind(bool is_podman, enum docker_kind kind, const char *bottle,
+		      struct cleaned *cleaned, struct err *err)
+{
+	cleanup_with(buf_clear) struct buf out = { 0 };
+	cleanup_with(json_clear) json_t *rows = NULL;
+	const json_t *row;
+	size_t i;
+
+	TRY(list(is_podman, kind, &out, err));
+	rows = out.data ? rows_of(is_podman, &out) : NULL;
+	json_array_foreach(rows, i, row)
+	{
 		struct left left;
 
 		if (parse(row, kind, &left) && is_ours(&left, bottle) &&
@@ -192,13 +229,12 @@ static int clean_kind(enum docker_kind kind, const char *bottle, struct cleaned 
 /* Containers first: a network that one is on does not go. */
 int docker_clean(const char *name, struct cleaned *cleaned, struct err *err)
 {
-	cleanup_free char *engine = NULL;
-	enum docker_gateway gateway;
-	int rc = docker_plan_engine(&engine, &gateway, err);
+	cleanup_with(docker_engine_clear) struct docker_engine engine = { 0 };
+	int rc = docker_engine_ask(&engine, err);
 
 	if (rc == -EREMOTEIO || rc == -ETIMEDOUT)
 		return -ENOTCONN;
 	TRY(rc);
-	TRY(clean_kind(DOCKER_CONTAINER, name, cleaned, err));
-	return clean_kind(DOCKER_NETWORK, name, cleaned, err);
+	TRY(clean_kind(engine.is_podman, DOCKER_CONTAINER, name, cleaned, err));
+	return clean_kind(engine.is_podman, DOCKER_NETWORK, name, cleaned, err);
 }

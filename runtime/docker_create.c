@@ -148,17 +148,19 @@ static const struct {
 	{ "/tmp", SCRATCH_BYTES },
 };
 
-static int add_proxy_places(const struct docker_image *image, struct strlist *argv)
+static int add_proxy_places(const struct docker_plan *d, struct strlist *argv)
 {
+	const struct docker_image *image = &d->proxy_image;
+	char buf[48];
+	const char *owner = docker_engine_tmpfs_owner(&d->engine, image->uid, image->gid, buf);
+
 	if (!image->by_stdin) /* `docker cp` does not write into a container that is read-only */
 		return strlist_addf(argv, "--tmpfs=/tmp:nosuid,nodev,size=%d,mode=1777",
 				    SCRATCH_BYTES);
 	TRY(strlist_add(argv, "--read-only"));
 	for (size_t i = 0; i < sizeof(proxy_tmpfs) / sizeof(proxy_tmpfs[0]); i++)
-		TRY(strlist_addf(argv,
-				 "--tmpfs=%s:noexec,nosuid,nodev,size=%zu,mode=0700,uid=%u,gid=%u",
-				 proxy_tmpfs[i].path, proxy_tmpfs[i].bytes, (unsigned)image->uid,
-				 (unsigned)image->gid));
+		TRY(strlist_addf(argv, "--tmpfs=%s:noexec,nosuid,nodev,size=%zu,mode=0700,%s",
+				 proxy_tmpfs[i].path, proxy_tmpfs[i].bytes, owner));
 	return 0;
 }
 
@@ -224,7 +226,7 @@ int docker_create_proxy(struct plan *plan)
 	if (d->proxy_image.by_stdin && (d->proxy_image.is_ours || d->proxy_image.has_gid))
 		TRY(strlist_addf(argv, "--user=%u:%u", (unsigned)d->proxy_image.uid,
 				 (unsigned)d->proxy_image.gid));
-	TRY(add_proxy_places(&d->proxy_image, argv));
+	TRY(add_proxy_places(d, argv));
 	TRY(add_addresses(&plan->manifest, argv));
 	if (d->proxy_image.wants_host_store && ca_host_bundle_path())
 		TRY(add_own_bind(argv, d, DOCKER_FILE_STORE, PLAN_CONTRACT_STORE));
@@ -271,13 +273,13 @@ static int add_agent_scratch(const struct plan *plan, struct strlist *argv)
 	} places[] = {
 		{ "/tmp", 01777 }, { "/var/tmp", 01777 }, { "/run", 0755 }, { plan->home, 0700 }
 	};
+	char buf[48];
+	const char *owner = docker_engine_tmpfs_owner(&plan->docker.engine, plan->host.uid,
+						      plan->host.gid, buf);
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
-		TRY(strlist_addf(argv,
-				 "--tmpfs=%s:exec,nosuid,nodev,size=%" PRIu64
-				 ",mode=%04o,uid=%u,gid=%u",
-				 places[i].path, tmp_bytes(plan), places[i].mode,
-				 (unsigned)plan->host.uid, (unsigned)plan->host.gid));
+		TRY(strlist_addf(argv, "--tmpfs=%s:exec,nosuid,nodev,size=%" PRIu64 ",mode=%04o,%s",
+				 places[i].path, tmp_bytes(plan), places[i].mode, owner));
 	return 0;
 }
 
@@ -416,6 +418,8 @@ int docker_create_agent(struct plan *plan)
 	/* as netns.c sets it: docs/decisions/upload-window.md */
 	TRY(strlist_add(argv, "--sysctl=net.ipv4.tcp_wmem=4096 1048576 4194304"));
 	TRY(strlist_addf(argv, "--user=%u:%u", (unsigned)plan->host.uid, (unsigned)plan->host.gid));
+	if (d->engine.is_rootless) /* else that number would be a subordinate id on the host */
+		TRY(strlist_add(argv, "--userns=keep-id"));
 	TRY(strlist_addf(argv, "--workdir=%s", plan->work_folder));
 	TRY(add_limits(plan, argv));
 	TRY(add_agent_scratch(plan, argv));

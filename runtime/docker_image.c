@@ -86,8 +86,9 @@ static void read_user(struct docker_image *image)
 static int read_said(struct docker_image *image, const char *text, size_t len, struct err *err)
 {
 	cleanup_with(json_clear) json_t *said = json_loadb(text, len, 0, NULL);
-	json_t *config = json_object_get(said, "Config");
-	const char *id = json_string_value(json_object_get(said, "Id"));
+	const json_t *found = json_array_get(said, 0);
+	json_t *config = json_object_get(found, "Config");
+	const char *id = json_string_value(json_object_get(found, "Id"));
 	const char *user = json_string_value(json_object_get(config, "User"));
 
 	if (!id || !config)
@@ -114,7 +115,8 @@ static int inspect(struct docker_image *image, const char *name, struct err *err
 {
 	cleanup_with(buf_clear) struct buf out = { 0 };
 	struct err said;
-	int rc = DOCKER_CALL(STEP, &out, &said, "image", "inspect", "--format", "{{json .}}", name);
+	/* Without a format: an array, which podman prints for {{json .}} too. */
+	int rc = DOCKER_CALL(STEP, &out, &said, "image", "inspect", name);
 
 	if (rc == -EREMOTEIO &&
 	    (strcasestr(said.text, "no such image") || strcasestr(said.text, "not known") ||

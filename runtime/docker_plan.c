@@ -6,7 +6,6 @@
 #include "runtime/docker_plan.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,95 +13,11 @@
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "config/routes.h"
-#include "runtime/docker_cli.h"
 #include "runtime/docker_create.h"
 #include "runtime/docker_names.h"
 #include "runtime/host_id.h"
 #include "runtime/plan_agent.h"
 #include "runtime/plan_contract.h"
-
-enum { ENGINE_MS = 15 * 1000 };
-
-static void json_clear(json_t **value)
-{
-	json_decref(*value);
-}
-
-/* ---- the engine ---- */
-
-/* From which version on a network can be made so, newest first. */
-static const struct {
-	unsigned major, minor;
-	enum docker_gateway gateway;
-} gateways[] = {
-	{ 28, 0, DOCKER_GATEWAY_ISOLATED },
-	{ 20, 10, DOCKER_GATEWAY_INHIBITED },
-};
-
-static const char *const gateway_options[][2] = {
-	[DOCKER_GATEWAY_ISOLATED] = { "com.docker.network.bridge.gateway_mode_ipv4=isolated",
-				      "com.docker.network.bridge.gateway_mode_ipv6=isolated" },
-	[DOCKER_GATEWAY_INHIBITED] = { "com.docker.network.bridge.inhibit_ipv4=true", NULL },
-	[DOCKER_GATEWAY_OPEN] = { NULL, NULL },
-};
-
-static enum docker_gateway gateway_of(const char *version)
-{
-	unsigned major = 0, minor = 0;
-
-	if (sscanf(version, "%u.%u", &major, &minor) != 2)
-		return DOCKER_GATEWAY_OPEN;
-	for (size_t i = 0; i < sizeof(gateways) / sizeof(gateways[0]); i++)
-		if (major > gateways[i].major ||
-		    (major == gateways[i].major && minor >= gateways[i].minor))
-			return gateways[i].gateway;
-	return DOCKER_GATEWAY_OPEN;
-}
-
-static int ask_version(struct buf *out, struct err *err)
-{
-	cleanup_with(strlist_clear) struct strlist argv = { 0 };
-	static const char *const words[] = { "version", "--format", "{{json .}}" };
-
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		if (strlist_add(&argv, words[i]) < 0)
-			return err_sys(err, ENOMEM, "engine");
-	return docker_call(&(struct docker_call){ .step = "engine",
-						  .argv = &argv,
-						  .timeout_ms = ENGINE_MS,
-						  .ends_on_signal = true,
-						  .ret_out = out },
-			   err);
-}
-
-int docker_plan_engine(char **ret_engine, enum docker_gateway *ret_gateway, struct err *err)
-{
-	cleanup_with(buf_clear) struct buf out = { 0 };
-	cleanup_with(json_clear) json_t *said = NULL;
-	const char *version, *component;
-	bool is_docker;
-
-	TRY(ask_version(&out, err));
-	said = json_loadb(out.data ? out.data : "", out.len, 0, NULL);
-	version = json_string_value(json_object_get(json_object_get(said, "Server"), "Version"));
-	if (!version)
-		version = json_string_value(
-			json_object_get(json_object_get(said, "Client"), "Version"));
-	if (!version)
-		return err_set(err, EPROTO, "engine: '%s version' printed no version",
-			       docker_cli_name());
-	component = json_string_value(json_object_get(
-		json_array_get(json_object_get(json_object_get(said, "Server"), "Components"), 0),
-		"Name"));
-	is_docker = component && strcmp(component, "Engine") == 0;
-	*ret_gateway = is_docker ? gateway_of(version) : DOCKER_GATEWAY_OPEN;
-	*ret_engine = str_printf("%s %s",
-				 is_docker   ? "Docker Engine"
-				 : component ? component
-					     : docker_cli_name(),
-				 version);
-	return *ret_engine ? 0 : err_sys(err, ENOMEM, "engine");
-}
 
 /* ---- names ---- */
 
@@ -148,12 +63,11 @@ int docker_plan_network(const struct docker_plan *d, bool internal, struct strli
 	TRY(strlist_add(ret_argv, "create"));
 	for (size_t i = 0; i < d->labels.len; i++)
 		TRY(strlist_addf(ret_argv, "--label=%s", d->labels.items[i]));
-	if (internal)
+	if (internal) {
 		TRY(strlist_add(ret_argv, "--internal"));
-	if (internal) /* an address of the host's, even of the link alone, would be a way */
-		TRY(strlist_add(ret_argv, "--ipv6=false"));
-	for (size_t i = 0; internal && i < 2 && gateway_options[d->gateway][i]; i++)
-		TRY(strlist_addf(ret_argv, "--opt=%s", gateway_options[d->gateway][i]));
+		/* An address of the host's, even of the link alone, would be a way. */
+		TRY(docker_engine_add_gateway(&d->engine, ret_argv));
+	}
 	return strlist_add(ret_argv, internal ? d->internal_network : d->egress_network);
 }
 
@@ -209,11 +123,11 @@ static int warn(struct plan *plan)
 {
 	const struct docker_plan *d = &plan->docker;
 
-	if (d->gateway == DOCKER_GATEWAY_OPEN)
+	if (d->engine.gateway == DOCKER_GATEWAY_OPEN)
 		TRY(plan_warn(plan,
 			      "%s cannot keep the host's address off the internal network: the "
 			      "agent can reach what listens on all addresses of the host",
-			      d->engine));
+			      d->engine.name));
 	if (!d->proxy_image.by_stdin)
 		TRY(plan_warn(
 			plan,
@@ -259,7 +173,7 @@ int docker_plan_make(struct plan *plan, const struct run_options *options,
 	TRY(plan_files(plan, options, dirs, err));
 	TRY(docker_create_check(plan, err));
 	TRY(plan_choose_name(plan, options, err));
-	TRY(docker_plan_engine(&d->engine, &d->gateway, err));
+	TRY(docker_engine_ask(&d->engine, err));
 	TRY(docker_image_look_proxy(proxy, &d->proxy_image, err));
 	TRY(docker_image_look_agent(m->agent.image, &d->agent_image, err));
 	d->is_tty = isatty(0) && isatty(1) && !plan->no_stdin;
@@ -280,7 +194,7 @@ void docker_plan_clear(struct plan *plan)
 	strlist_clear(&d->agent_create);
 	strlist_clear(&d->agent_env);
 	strlist_clear(&d->agent_env_lines);
-	free(d->engine);
+	docker_engine_clear(&d->engine);
 	free(d->slug);
 	free(d->internal_network);
 	free(d->egress_network);

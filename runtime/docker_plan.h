@@ -12,19 +12,11 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "runtime/docker_engine.h"
 #include "runtime/docker_image.h"
 
-/* What keeps a container on the internal network from the host, whose address on the bridge is one of
- * that network: https://docs.docker.com/engine/network/drivers/bridge/ */
-enum docker_gateway {
-	DOCKER_GATEWAY_ISOLATED,  /* engine 28: the bridge is given no address */
-	DOCKER_GATEWAY_INHIBITED, /* engine 20.10: Docker sets none */
-	DOCKER_GATEWAY_OPEN,	  /* it cannot be kept: said at start */
-};
-
 struct docker_plan {
-	char *engine; /* "Docker Engine 20.10.24" */
-	enum docker_gateway gateway;
+	struct docker_engine engine;
 	struct docker_image proxy_image, agent_image;
 
 	char *slug; /* "<name>-<run id>" */
@@ -45,10 +37,6 @@ struct plan_dirs;
 int docker_plan_make(struct plan *plan, const struct run_options *options,
 		     const struct plan_dirs *dirs, struct err *err) MUST_CHECK;
 void docker_plan_clear(struct plan *plan);
-
-/* Asks the daemon for its version. -errno with a sentence where none answers. */
-int docker_plan_engine(char **ret_engine, enum docker_gateway *ret_gateway,
-		       struct err *err) MUST_CHECK;
 
 /* The words that create the networks. */
 int docker_plan_network(const struct docker_plan *docker, bool internal,

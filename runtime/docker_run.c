@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "base/address.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -102,15 +103,18 @@ static int make_egress(struct docker_run *run, struct err *err)
 	return make_network(run, "egress network", false, err);
 }
 
-/* `call` has the step and how values get in. */
+/* `call` has the step and how values get in; `late` is an option that was not known when the plan was made,
+ * or NULL. */
 static int create(struct docker_run *run, struct docker_call call, const struct strlist *planned,
-		  const char *image, const struct strlist *rest, struct err *err)
+		  const char *late, const char *image, const struct strlist *rest, struct err *err)
 {
 	cleanup_with(strlist_clear) struct strlist argv = { 0 };
 	int rc = 0;
 
 	for (size_t i = 0; i < planned->len && rc == 0; i++)
 		rc = strlist_add(&argv, planned->items[i]);
+	if (rc == 0 && late)
+		rc = strlist_add(&argv, late);
 	if (rc == 0)
 		rc = strlist_add(&argv, image);
 	for (size_t i = 1; rest && i < rest->len && rc == 0; i++)
@@ -130,7 +134,7 @@ static int create_proxy(struct docker_run *run, struct err *err)
 	if (!d->proxy_image.by_stdin)
 		TRY(docker_secrets_env(run, &env, err));
 	return create(run, (struct docker_call){ .step = "proxy", .env = env }, &d->proxy_create,
-		      run->proxy_id, NULL, err);
+		      NULL, run->proxy_id, NULL, err);
 }
 
 static int give_secrets(struct docker_run *run, struct err *err)
@@ -265,6 +269,30 @@ static int explain_mount(const struct docker_run *run, int rc, struct err *err)
 		run->plan->work_folder, run->plan->docker.folder, said.text);
 }
 
+/* Docker answers for the proxy's name itself. Podman's resolver is not on that network. */
+static int find_proxy(const struct docker_run *run, char **ret_option, struct err *err)
+{
+	const struct docker_plan *d = &run->plan->docker;
+	cleanup_with(buf_clear) struct buf out = { 0 };
+	cleanup_free char *format = NULL;
+	struct address address;
+
+	if (!d->engine.is_podman)
+		return 0;
+	format = str_printf("{{(index .NetworkSettings.Networks \"%s\").IPAddress}}",
+			    d->internal_network);
+	if (!format)
+		return err_sys(err, ENOMEM, "agent");
+	TRY(DOCKER_CALL("agent", &out, err, "inspect", "--format", format, d->proxy_name));
+	if (out.data)
+		out.data[strcspn(out.data, "\n")] = '\0';
+	if (!out.data || !address_parse(out.data, &address))
+		return err_set(err, EPROTO, "agent: '%s inspect' printed no address of the proxy's",
+			       docker_cli_name());
+	*ret_option = str_printf("--add-host=egress-proxy:%s", out.data);
+	return *ret_option ? 0 : err_sys(err, ENOMEM, "agent");
+}
+
 static int create_agent(struct docker_run *run, struct err *err)
 {
 	const struct docker_plan *d = &run->plan->docker;
@@ -273,14 +301,16 @@ static int create_agent(struct docker_run *run, struct err *err)
 	struct docker_call call = { .step = "agent",
 				    .env = (const char *const *)d->agent_env.items,
 				    .input = lines->len ? &input : NULL };
+	cleanup_free char *host = NULL;
 
 	for (size_t i = 0; i < lines->len; i++)
 		if (docker_tar_text(&input, lines->items[i]) < 0)
 			return err_sys(err, ENOMEM, "agent");
-	return explain_mount(
-		run,
-		create(run, call, &d->agent_create, run->agent_id, &run->plan->agent.argv, err),
-		err);
+	TRY(find_proxy(run, &host, err));
+	return explain_mount(run,
+			     create(run, call, &d->agent_create, host, run->agent_id,
+				    &run->plan->agent.argv, err),
+			     err);
 }
 
 static int start_agent(struct docker_run *run, struct err *err)

@@ -143,6 +143,7 @@ static json_t *docker_of(const struct plan *plan)
 	static const char *const hosts[] = {
 		[DOCKER_GATEWAY_ISOLATED] = "not reached: the bridge has no address",
 		[DOCKER_GATEWAY_INHIBITED] = "not reached: the bridge has no address",
+		[DOCKER_GATEWAY_PODMANS] = "not reached: the bridge is in podman's own network",
 		[DOCKER_GATEWAY_OPEN] = "REACHED by its address on the bridge",
 	};
 	struct strlist internal = { 0 }, egress = { 0 };
@@ -151,9 +152,10 @@ static json_t *docker_of(const struct plan *plan)
 	if (docker_plan_network(d, true, &internal) == 0 &&
 	    docker_plan_network(d, false, &egress) == 0)
 		value = json_pack(
-			"{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:i}", "engine", d->engine,
-			"host", hosts[d->gateway], "proxy_image", image_of(&d->proxy_image),
-			"agent_image", image_of(&d->agent_image), "secrets",
+			"{s:s, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:i}", "engine",
+			d->engine.name, "host", hosts[d->engine.gateway], "proxy_image",
+			image_of(&d->proxy_image), "agent_image", image_of(&d->agent_image),
+			"secrets",
 			d->proxy_image.by_stdin
 				? "on the proxy's standard input; Docker has none of them"
 				: "by docker cp and in the environment: Docker's storage has them",

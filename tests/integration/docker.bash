@@ -59,3 +59,25 @@ own=rw,noexec,nosuid,nodev,uid=1000,gid=1000,mode=0700
 by_stdin=(--interactive -e EGRESS_PROXY_SECRETS=stdin -e EGRESS_PROXY_READY_FD=1
 	--tmpfs "/etc/egress-proxy:$own,size=1m" --tmpfs "/home/mitmproxy/.mitmproxy:$own,size=1m"
 	--tmpfs "/tmp:$own,size=64m")
+
+# A program of the host's with its libraries, for the agent's image.
+add_program() {
+	local root=$1 program
+	for program in "${@:2}"; do
+		program=$(realpath "$(command -v "$program")")
+		ldd "$program" 2>/dev/null | grep -o '/[^ ]*' | cat - <(echo "$program") | while read -r file; do
+			mkdir -p "$root$(dirname "$file")"
+			cp -L "$file" "$root$file"
+		done
+	done
+}
+
+# make_agent_image CLI: "agent", with a shell and a few programs
+make_agent_image() {
+	local root=$BATS_FILE_TMPDIR/agent.root
+	mkdir -p "$root"/{tmp,etc,run,bin,var/tmp} "$root/usr/bin"
+	add_program "$root" bash dash cat env id ls sleep curl getent touch stat timeout
+	cp "$(realpath "$(command -v dash)")" "$root/bin/sh"
+	echo 'not a program' >"$root/usr/bin/broken"
+	tar -C "$root" -c . | "$1" import - agent >/dev/null
+}

@@ -1,29 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # SPDX-License-Identifier: Apache-2.0
 #
-# What the tests of `bottle run --backend docker` share, beside docker.bash: an image for the agent, an upstream in the
-# daemon's network, and what a run left.
-
-# A program of the host's with its libraries, for the agent's image.
-add_program() {
-	local root=$1 program
-	for program in "${@:2}"; do
-		program=$(realpath "$(command -v "$program")")
-		ldd "$program" 2>/dev/null | grep -o '/[^ ]*' | cat - <(echo "$program") | while read -r file; do
-			mkdir -p "$root$(dirname "$file")"
-			cp -L "$file" "$root$file"
-		done
-	done
-}
-
-make_agent_image() {
-	local root=$BATS_FILE_TMPDIR/agent.root
-	mkdir -p "$root"/{tmp,etc,run,bin,var/tmp} "$root/usr/bin"
-	add_program "$root" dash cat env id ls sleep curl getent touch stat
-	cp "$(realpath "$(command -v dash)")" "$root/bin/sh"
-	echo 'not a program' >"$root/usr/bin/broken"
-	tar -C "$root" -c . | docker import - agent >/dev/null
-}
+# What the tests of `bottle run --backend docker` share, beside docker.bash: an upstream in the daemon's
+# network, and what a run left.
 
 # In the daemon's network, where a container can reach it.
 start() {
@@ -37,7 +16,7 @@ listens() { in_daemon_net bash -c "(: </dev/tcp/127.0.0.1/$1)" 2>/dev/null; }
 setup_file() {
 	docker_begin
 	load_images
-	make_agent_image
+	make_agent_image docker
 	make_ca ca
 	make_cert good ca DNS:up.test
 	read -r port < <(free_ports 1)
