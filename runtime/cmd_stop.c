@@ -127,25 +127,22 @@ static void consider(void *ctx, const char *folder, const char *info)
 }
 
 /* The folders of dead runs, whatever they were made with. */
-static int sweep(struct cleaned *cleaned, struct err *err)
+static int sweep(struct state *state, void *ctx, struct err *err)
 {
-	cleanup_with(state_clear) struct state state;
+	struct cleaned *cleaned = ctx;
 
-	state_init(&state);
-	TRY(state_open(&state, err));
-	cleaned->count += state_sweep(&state, &cleaned->warnings);
+	(void)err;
+	cleaned->count += state_sweep(state, &cleaned->warnings);
 	return 0;
 }
 
-static int end_live(const char *name, struct cleaned *cleaned, struct err *err)
+static int end_live(struct state *state, void *ctx, struct err *err)
 {
-	cleanup_with(state_clear) struct state state;
-	struct search search = { .state = &state, .name = name, .cleaned = cleaned };
+	struct search *search = ctx;
 
-	state_init(&state);
-	TRY(state_open(&state, err));
-	TRY(state_list(&state, consider, &search, err));
-	return search.rc < 0 ? err_sys(err, -search.rc, "stop") : 0;
+	search->state = state;
+	TRY(state_list(state, consider, search, err));
+	return search->rc < 0 ? err_sys(err, -search->rc, "stop") : 0;
 }
 
 /* ---- both commands ---- */
@@ -183,7 +180,8 @@ static void cleaned_clear(struct cleaned *cleaned)
 	strlist_clear(&cleaned->notes);
 }
 
-static int tell(int rc, const struct err *err, const struct cleaned *cleaned, const char *what)
+static int tell(int rc, const struct err *err, const struct cleaned *cleaned, const char *what,
+		const char *nothing)
 {
 	for (size_t i = 0; i < cleaned->notes.len; i++)
 		log_warning("%s", cleaned->notes.items[i]);
@@ -196,13 +194,14 @@ static int tell(int rc, const struct err *err, const struct cleaned *cleaned, co
 	if (cleaned->count)
 		printf("%s: %zu\n", what, cleaned->count);
 	else
-		printf("%s: nothing was there\n", what);
+		printf("%s\n", nothing);
 	return cleaned->warnings.len ? EXIT_BOTTLE_FAILED : 0;
 }
 
 int cmd_stop(int argc, char **argv)
 {
 	cleanup_with(cleaned_clear) struct cleaned cleaned = { 0 };
+	struct search search = { .cleaned = &cleaned };
 	struct err err = { "" };
 	int rc;
 
@@ -210,10 +209,18 @@ int cmd_stop(int argc, char **argv)
 		log_error("usage: bottle stop NAME");
 		return EXIT_BOTTLE_FAILED;
 	}
-	rc = end_live(argv[1], &cleaned, &err);
+	if (!state_is_name(argv[1])) {
+		char shown[128];
+
+		log_error("stop: '%s' is no name of a bottle: one is [a-z0-9][a-z0-9-]{0,40}",
+			  str_escape(shown, sizeof(shown), argv[1], strlen(argv[1])));
+		return EXIT_BOTTLE_FAILED;
+	}
+	search.name = argv[1];
+	rc = state_each(end_live, &search, &err);
 	if (rc == 0)
 		rc = clean(argv[1], &cleaned, &err);
-	return tell(rc, &err, &cleaned, "stopped");
+	return tell(rc, &err, &cleaned, "stopped", "no bottle of that name was running");
 }
 
 int cmd_prune(int argc, char **argv)
@@ -230,6 +237,6 @@ int cmd_prune(int argc, char **argv)
 	/* The folders last: a lock is the better witness. */
 	rc = clean(NULL, &cleaned, &err);
 	if (rc == 0)
-		rc = sweep(&cleaned, &err);
-	return tell(rc, &err, &cleaned, "removed");
+		rc = state_each(sweep, &cleaned, &err);
+	return tell(rc, &err, &cleaned, "removed", "nothing was left to remove");
 }

@@ -40,8 +40,7 @@ static int choose_name(struct plan *plan, const struct run_options *options, str
 	if (options->name || plan->manifest.name) {
 		const char *given = options->name ? options->name : plan->manifest.name;
 
-		if (strlen(given) > 41 || !strlen(given) || given[0] == '-' ||
-		    strspn(given, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(given))
+		if (!state_is_name(given))
 			return err_set(err, EINVAL, "--name %s: a name is [a-z0-9][a-z0-9-]{0,40}",
 				       given);
 		if (is_taken(given))

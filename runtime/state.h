@@ -40,6 +40,15 @@ void state_clear(struct state *state);
 /* Only the paths, nothing is made: for the plan. */
 int state_paths(struct state *ret_state, struct err *err) MUST_CHECK;
 
+/* Opens the state, and then every folder in which runs of this user may be: that of state_open, and the one
+ * where a bottle with another environment would have kept it, if it is there (cron and su set no
+ * XDG_RUNTIME_DIR). In the second only runtime_path and runtime_fd are set. */
+int state_each(int (*each)(struct state *state, void *ctx, struct err *err), void *ctx,
+	       struct err *err) MUST_CHECK;
+
+/* Whether a bottle may have this name: [a-z0-9][a-z0-9-]{0,40}. */
+bool state_is_name(const char *name);
+
 enum { STATE_RUN_ID_SIZE = 11 }; /* 10 × [a-z0-9] from getrandom(2), and the NUL */
 
 int state_run_id(char ret_id[static STATE_RUN_ID_SIZE], struct err *err) MUST_CHECK;

@@ -39,7 +39,7 @@ ended() {
 	exits 143
 	run "$bottle" stop one
 	exits 0
-	is "stopped: nothing was there"
+	is "no bottle of that name was running"
 	kill -0 "$two"
 	kill -KILL "$two"
 }
@@ -67,7 +67,7 @@ ended() {
 	kill -0 "$launcher"
 	run "$bottle" prune
 	exits 0
-	is "removed: nothing was there"
+	is "nothing was left to remove"
 	kill -KILL "$launcher"
 }
 
@@ -88,7 +88,7 @@ is_held() { [ -e "$1" ] && ! flock --nonblock "$1" true; }
 	held_by_other far "$bystander" ',"host":"0123456789abcdef"'
 	run --separate-stderr "$bottle" stop far
 	exits 0
-	is "stopped: nothing was there"
+	is "no bottle of that name was running"
 	says "runs on another host"
 	kill -0 "$bystander" "$holder"
 	kill -KILL "$bystander" "$holder"
@@ -102,7 +102,36 @@ is_held() { [ -e "$1" ] && ! flock --nonblock "$1" true; }
 	kill -KILL "$holder"
 }
 
+@test "stop and prune look where a bottle with another environment keeps its run" {
+	in_background away 'sleep 60'
+	chmod 0755 "$XDG_RUNTIME_DIR" # another bottle would not keep its run there now
+	run "$bottle" stop away
+	chmod 0700 "$XDG_RUNTIME_DIR"
+	exits 0
+	is "stopped: 1"
+	ended
+	exits 143
+	XDG_RUNTIME_DIR='' in_background home 'sleep 60' # in the state folder
+	run "$bottle" stop home
+	exits 0
+	is "stopped: 1"
+	ended
+	exits 143
+	local folder=$XDG_STATE_HOME/bottle/.run/dead-aaaaaaaaaa
+	(umask 077 && mkdir "$folder" && : >"$folder/lock")
+	run "$bottle" prune
+	exits 0
+	is "removed: 1"
+	[ ! -e "$folder" ]
+}
+
 @test "bad usage is said" {
+	for name in ../x 'A B' '' $'a\nb'; do
+		run "$bottle" stop "$name"
+		exits 125
+		has "is no name of a bottle"
+		[ "${#lines[@]}" -eq 1 ]
+	done
 	run "$bottle" stop
 	exits 125
 	has "usage: bottle stop NAME"

@@ -129,6 +129,55 @@ Test(state, a_runtime_folder_that_others_may_enter_is_not_used)
 	cr_assert_str_eq(state.runtime_path, below(".local/state/bottle/.run"));
 }
 
+static int note_path(struct state *state, void *ctx, struct err *err)
+{
+	struct strlist *seen = ctx;
+
+	(void)err;
+	return strlist_add(seen, state->runtime_path);
+}
+
+static void each_path(struct strlist *ret_seen)
+{
+	struct err err = { "" };
+
+	strlist_clear(ret_seen);
+	cr_assert_eq(state_each(note_path, ret_seen, &err), 0, "%s", err.text);
+}
+
+Test(state, both_folders_are_looked_at_whatever_the_environment)
+{
+	cleanup_with(strlist_clear) struct strlist seen = { 0 };
+	struct err err = { "" };
+
+	cr_assert(mkdir(below("run"), 0700) == 0 && mkdir(below("run/bottle-runs"), 0700) == 0);
+	setenv("XDG_RUNTIME_DIR", below("run"), 1);
+	each_path(&seen);
+	cr_assert_eq(seen.len, 1, "the state folder's is not there yet");
+	cr_assert_eq(chmod(below("run"), 0755), 0);
+	each_path(&seen);
+	cr_assert_eq(seen.len, 2);
+	cr_assert_str_eq(seen.items[0], below(".local/state/bottle/.run"));
+	cr_assert_str_eq(seen.items[1], below("run/bottle-runs"));
+	cr_assert_eq(chmod(below("run"), 0700), 0);
+	each_path(&seen);
+	cr_assert_str_eq(seen.items[0], below("run/bottle-runs"));
+	cr_assert_str_eq(seen.items[1], below(".local/state/bottle/.run"));
+	cr_assert_eq(chmod(below(".local/state/bottle/.run"), 0777), 0);
+	cr_assert_eq(state_each(note_path, &seen, &err), -EPERM);
+}
+
+Test(state, names)
+{
+	static const char *const bad[] = {
+		"", "-a", "A", "a b", "../x", "a_b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		cr_assert_not(state_is_name(bad[i]), "%s", bad[i]);
+	cr_assert(state_is_name("a") && state_is_name("9-x"));
+}
+
 static void expect_refusal(int code, const char *part)
 {
 	struct state state;
