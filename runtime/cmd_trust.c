@@ -13,7 +13,7 @@
 #include "runtime/manifest_load.h"
 
 /* A hostile file must not draw on the terminal that its reader judges it by. */
-static void show(const struct buf *text)
+static int show(const struct buf *text, struct err *err)
 {
 	const char *at = text->data;
 	size_t left = text->len;
@@ -23,11 +23,16 @@ static void show(const struct buf *text)
 		size_t len = newline ? (size_t)(newline - at) : left;
 		cleanup_free char *line = malloc(4 * len + 1);
 
-		if (line)
-			printf("    %s\n", str_escape(line, 4 * len + 1, at, len));
+		if (!line)
+			return err_sys(err, ENOMEM, "show the manifest");
+		printf("    %s\n", str_escape(line, 4 * len + 1, at, len));
 		at += len + (newline ? 1 : 0);
 		left -= len + (newline ? 1 : 0);
 	}
+	/* What nobody can have read is not accepted. */
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return err_set(err, EIO, "not accepted, since not all of it could be shown");
+	return 0;
 }
 
 static int trust(const char *name, struct err *err)
@@ -43,7 +48,7 @@ static int trust(const char *name, struct err *err)
 	TRY(manifest_parse(&manifest, name, "/", text.data ? text.data : "", text.len, err));
 	TRY(state_open(&state, err));
 	printf("%s:\n", path);
-	show(&text);
+	TRY(show(&text, err));
 	TRY(trust_accept(state.state_fd, path, text.data ? text.data : "", text.len, err));
 	printf("accepted: bottle run will use this file as it is now; a change asks again\n");
 	return 0;

@@ -27,6 +27,15 @@ found() { "$bottle" run -q -- "$@"; }
 	has ran
 }
 
+@test "TRUST-1: a manifest that could not be shown whole is not accepted" {
+	run sh -c "$bottle trust >/dev/full"
+	exits 125
+	has "not accepted"
+	run found true
+	exits 125
+	has "nobody has accepted it yet"
+}
+
 @test "TRUST-1: a changed manifest, or one like it elsewhere, does not count" {
 	"$bottle" trust
 	cp bottle.yaml kept.yaml
