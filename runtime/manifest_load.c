@@ -140,8 +140,6 @@ static int load_found(struct manifest *m, const struct state *state, struct err 
 int manifest_load(struct manifest *m, const char *named, bool no_file, const struct state *state,
 		  struct err *err)
 {
-	const char *config = getenv("XDG_CONFIG_HOME");
-	const char *home = getenv("HOME");
 	cleanup_free char *path = NULL;
 
 	if (named)
@@ -150,10 +148,7 @@ int manifest_load(struct manifest *m, const char *named, bool no_file, const str
 		return 0;
 	if (faccessat(AT_FDCWD, "bottle.yaml", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return load_found(m, state, err);
-	if (config && config[0] == '/')
-		path = str_printf("%s/bottle/bottle.yaml", config);
-	else
-		path = str_printf("%s/.config/bottle/bottle.yaml", home ? home : "");
+	TRY(state_default_manifest(&path, err));
 	if (path && access(path, F_OK) == 0)
 		return load_named(m, path, false, err);
 	return err_set(err, ENOENT,

@@ -29,6 +29,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "runtime/plan_agent.h"
+#include "runtime/state.h"
 
 enum {
 	LINK_WALK_MAX_DEPTH = 16,
@@ -454,17 +455,13 @@ static int guard_read(struct guard *g, const char *name, const char *what)
 /* The manifest that counts where none is named: noted also where it is not there yet. */
 static int guard_default(struct guard *g)
 {
-	const char *config = getenv("XDG_CONFIG_HOME");
-	const char *home = getenv("HOME");
-	cleanup_free char *name = config && config[0] == '/'
-					  ? str_printf("%s/bottle/bottle.yaml", config)
-					  : str_printf("%s/.config/bottle/bottle.yaml",
-						       home ? home : "");
+	cleanup_free char *name = NULL;
 	char path[PATH_MAX];
 	int rc;
 
+	TRY(state_default_manifest(&name, g->err));
 	if (!name)
-		return no_memory(g);
+		return 0;
 	rc = plan_path_resolve(name, plan_binds_are_written, g->binds, path);
 	if (rc == -EPERM)
 		return unguardable(g, name, "lies behind a symbolic link that the agent can turn");

@@ -40,6 +40,11 @@ void state_clear(struct state *state);
 /* Only the paths, nothing is made: for the plan. */
 int state_paths(struct state *ret_state, struct err *err) MUST_CHECK;
 
+/* The manifest that counts where none is named or found: bottle/bottle.yaml in $XDG_CONFIG_HOME or
+ * ~/.config. Absolute, or the agent could have laid it in the current folder; owned by the caller; NULL
+ * for who has no home folder. */
+int state_default_manifest(char **ret_path, struct err *err) MUST_CHECK;
+
 /* Opens the state, and then every folder in which runs of this user may be: that of state_open, and the one
  * where a bottle with another environment would have kept it, if it is there (cron and su set no
  * XDG_RUNTIME_DIR). In the second only runtime_path and runtime_fd are set. */

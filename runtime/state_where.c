@@ -60,6 +60,18 @@ static char *xdg_path(const char *variable, const char *below_home)
 	return home ? str_printf("%s/%s/bottle", home, below_home) : NULL;
 }
 
+int state_default_manifest(char **ret_path, struct err *err)
+{
+	cleanup_free char *folder = NULL;
+
+	*ret_path = NULL;
+	if (!absolute_env("XDG_CONFIG_HOME") && !home_folder())
+		return 0;
+	folder = xdg_path("XDG_CONFIG_HOME", ".config");
+	*ret_path = folder ? str_printf("%s/bottle.yaml", folder) : NULL;
+	return *ret_path ? 0 : err_sys(err, ENOMEM, "the default manifest");
+}
+
 static bool is_ours(const char *path, struct stat *ret_st)
 {
 	return stat(path, ret_st) == 0 && S_ISDIR(ret_st->st_mode) && ret_st->st_uid == geteuid();

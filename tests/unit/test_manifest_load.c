@@ -145,6 +145,30 @@ Test(manifest_load, a_fifo_in_the_configuration_folder_is_refused_at_once)
 	assert_refused(NULL, -EINVAL, "is not a regular file");
 }
 
+Test(manifest_load, a_home_that_is_not_absolute_leads_not_into_the_current_folder)
+{
+	static const char *const homes[] = { ".", "", NULL };
+	char here[128];
+
+	cr_assert_eq(mkdir(".config", 0700), 0);
+	cr_assert_eq(mkdir(".config/bottle", 0700), 0);
+	put(".config/bottle/bottle.yaml");
+	snprintf(here, sizeof(here), "%s/work/", base);
+	for (size_t i = 0; i < sizeof(homes) / sizeof(homes[0]); i++) {
+		char *path = NULL;
+
+		if (homes[i])
+			setenv("HOME", homes[i], 1);
+		else
+			unsetenv("HOME");
+		cr_assert_eq(state_default_manifest(&path, &err), 0, "%s", err.text);
+		cr_assert(path && path[0] == '/' && strncmp(path, here, strlen(here)) != 0);
+		if (access(path, F_OK) < 0)
+			assert_refused(NULL, -ENOENT, path);
+		free(path);
+	}
+}
+
 Test(manifest_load, one_that_is_named_may_be_a_pipe)
 {
 	char name[32];
