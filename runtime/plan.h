@@ -96,6 +96,7 @@ struct plan {
 	struct strlist absent; /* what would be guarded but is missing: looked for at the end */
 	struct strlist masked; /* unix sockets and FIFOs hidden from the agent */
 	struct strlist warnings;
+	mode_t umask; /* the caller's, and so the proxy's and the agent's */
 	bool fail_on_denied, timings, quiet, no_stdin;
 
 	struct docker_plan docker; /* the Docker backend's */

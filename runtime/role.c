@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -113,6 +114,7 @@ static int become(const struct launch *launch, enum role role, const struct role
 	size_t writable_count = 0;
 	int rc;
 
+	umask(plan->umask);
 	TRY(open_writable(&own->writable, writable_fds, WRITABLE_MAX, &writable_count, err));
 	if (role == ROLE_AGENT)
 		TRY(limits_bound_ipc(&plan->limits, context->proc_fd, err));

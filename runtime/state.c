@@ -130,10 +130,10 @@ static int make_run_folder(const struct state *state, struct state_run *run, str
 /* What make_run_folder and write_info came to. */
 static void undo_run_folder(const struct state *state, const struct state_run *run)
 {
-	if (run->dir_fd < 0)
-		return;
-	(void)unlinkat(run->dir_fd, "info.json", 0);
-	(void)unlinkat(run->dir_fd, "lock", 0);
+	if (run->dir_fd >= 0) {
+		(void)unlinkat(run->dir_fd, "info.json", 0);
+		(void)unlinkat(run->dir_fd, "lock", 0);
+	}
 	(void)unlinkat(state->runtime_fd, run->folder, AT_REMOVEDIR);
 }
 
@@ -185,16 +185,22 @@ static int remove_entries(int dir_fd, unsigned depth)
 	return rc;
 }
 
-/* The folder, if it is one and no mount point. */
+/* The folder, if it is one and no mount point. Ours may be closed to ourselves, by an odd umask. */
 static int open_to_empty(int parent_fd, const char *name)
 {
-	cleanup_fd int fd = openat(parent_fd, name,
-				   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	enum { FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC };
+	cleanup_fd int fd = openat(parent_fd, name, FLAGS);
 	struct stat parent, st;
 
+	if (fd < 0 && errno == EACCES && fchmodat(parent_fd, name, 0700, AT_SYMLINK_NOFOLLOW) == 0)
+		fd = openat(parent_fd, name, FLAGS);
 	if (fd < 0 || fstat(fd, &st) < 0 || fstat(parent_fd, &parent) < 0)
 		return -errno;
-	return st.st_dev == parent.st_dev ? take_fd(&fd) : -EBUSY;
+	if (st.st_dev != parent.st_dev)
+		return -EBUSY;
+	if (st.st_uid == geteuid() && (st.st_mode & 0700) != 0700 && fchmod(fd, 0700) < 0)
+		return -errno;
+	return take_fd(&fd);
 }
 
 /* By descriptor, never through a symlink, never onto another file system. Another sweep may be at
@@ -233,8 +239,13 @@ static void warn_removal(const struct state *state, const char *folder, int rc,
 {
 	cleanup_with(buf_clear) struct buf command = { 0 };
 	cleanup_free char *path = str_printf("%s/%s", state->runtime_path, folder);
+	struct stat st;
 
-	buf_puts(&command, rc == -EACCES || rc == -EPERM ? "sudo rm -rf " : "rm -rf ");
+	const bool is_foreign = fstatat(state->runtime_fd, folder, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+				st.st_uid != geteuid();
+
+	buf_puts(&command,
+		 is_foreign && (rc == -EACCES || rc == -EPERM) ? "sudo rm -rf " : "rm -rf ");
 	put_quoted(&command, path ? path : folder);
 	if (!command.failed)
 		(void)!strlist_addf(

@@ -21,6 +21,7 @@
 #define RUNTIME_STATE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 #include "base/str.h"
@@ -36,6 +37,10 @@ struct state {
 void state_init(struct state *state);
 int state_open(struct state *ret_state, struct err *err) MUST_CHECK;
 void state_clear(struct state *state);
+
+/* Takes out of the caller's umask what would close our own folders to ourselves (0277 makes folders that
+ * nothing can be put into); returns the caller's, which the agent keeps. */
+mode_t state_umask(void);
 
 /* Only the paths, nothing is made: for the plan. */
 int state_paths(struct state *ret_state, struct err *err) MUST_CHECK;

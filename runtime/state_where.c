@@ -31,6 +31,14 @@ void state_clear(struct state *state)
 	state_init(state);
 }
 
+mode_t state_umask(void)
+{
+	mode_t callers = umask(077);
+
+	umask(callers & ~(mode_t)0700);
+	return callers;
+}
+
 static const char *absolute_env(const char *name)
 {
 	const char *value = getenv(name);

@@ -161,3 +161,13 @@ $(printf '%10u %10u %10u' "$(id -u)" 0 1)"
 	is stolen
 	[ "$outside" = private ]
 }
+
+@test "an odd umask is the agent's, and closes nothing of bottle's own" {
+	export XDG_STATE_HOME=$BATS_TEST_TMPDIR/fresh
+	umask 777
+	run --separate-stderr in_bottle sh -c 'umask'
+	umask 022
+	exits 0
+	is 0777
+	[ "$(stat -c %a "$XDG_STATE_HOME" "$XDG_STATE_HOME/bottle" | sort -u)" = 700 ]
+}

@@ -345,13 +345,64 @@ Test(state, what_cannot_be_removed_is_said_with_the_command)
 		cr_skip("root can remove it");
 	open_state(&state);
 	cr_assert_eq(in_child(begin_and_die, &state), 128 + SIGKILL);
-	cr_assert_eq(chmod(below(".local/state/bottle/.run/demo-abc/stage"), 0500), 0);
+	cr_assert_eq(chmod(below(".local/state/bottle/.run"), 0500), 0);
 	state_sweep(&state, &warnings);
 	cr_assert_eq(warnings.len, 1);
-	snprintf(expected, sizeof(expected), "remove it with: sudo rm -rf '%s'",
-		 below(".local/state/bottle/.run/.dead-demo-abc"));
+	snprintf(expected, sizeof(expected), "remove it with: rm -rf '%s'",
+		 below(".local/state/bottle/.run/demo-abc"));
 	cr_assert_not_null(strstr(warnings.items[0], expected), "%s", warnings.items[0]);
 	strlist_clear(&warnings);
+}
+
+Test(state, what_is_closed_to_ourselves_is_removed)
+{
+	cleanup_with(state_clear) struct state state;
+	cleanup_with(strlist_clear) struct strlist warnings = { 0 };
+
+	open_state(&state);
+	cr_assert_eq(in_child(begin_and_die, &state), 128 + SIGKILL);
+	cr_assert_eq(chmod(below(".local/state/bottle/.run/demo-abc/stage"), 0500), 0);
+	cr_assert_eq(mkdirat(state.runtime_fd, "demo-half", 0), 0);
+	cr_assert_eq(state_sweep(&state, &warnings), 2);
+	cr_assert_eq(warnings.len, 0, "%s", warnings.items[0]);
+	cr_assert_eq(count_runs(&state), 0);
+}
+
+Test(state, an_odd_umask_does_not_close_our_folders)
+{
+	cleanup_with(state_clear) struct state state;
+	const mode_t was = umask(0777);
+	struct strlist warnings = { 0 };
+	struct state_run run;
+	mode_t callers = state_umask();
+	struct stat st;
+
+	open_state(&state);
+	begin(&state, &run);
+	umask(was);
+	cr_assert_eq(callers, 0777);
+	cr_assert_eq(stat(below(".local"), &st), 0);
+	cr_assert_eq(st.st_mode & 0777, 0700);
+	cr_assert_eq(fstat(run.dir_fd, &st), 0);
+	cr_assert_eq(st.st_mode & 0777, 0700);
+	state_run_end(&state, &run, &warnings);
+	cr_assert_eq(warnings.len, 0);
+}
+
+Test(state, a_run_folder_that_cannot_be_entered_is_undone)
+{
+	cleanup_with(state_clear) struct state state;
+	struct state_run run;
+	struct err err;
+	mode_t was;
+
+	if (geteuid() == 0)
+		cr_skip("root can enter it");
+	open_state(&state);
+	was = umask(0777);
+	cr_assert_eq(state_run_begin(&state, "demo", "abcdefgh", &run, &err), -EACCES);
+	umask(was);
+	cr_assert_eq(count_runs(&state), 0);
 }
 
 Test(state, foreign_files_stay)
