@@ -23,6 +23,12 @@ static json_t *strings(const struct strlist *list)
 	return array;
 }
 
+/* What an empty list does not narrow: null, where [] would say that nothing is allowed. */
+static json_t *narrowed(const struct strlist *list)
+{
+	return list->len ? strings(list) : json_null();
+}
+
 /* Values of variables stay out: what the caller passes on may be as secret as a token. */
 static json_t *names_of(const struct strlist *env)
 {
@@ -65,8 +71,8 @@ static json_t *routes_of(const struct manifest *m)
 		json_array_append_new(array,
 				      json_pack("{s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:b}", "host",
 						r->host, "ports", ports, "paths",
-						strings(&r->path_allowlist), "methods",
-						strings(&r->methods), "auth", auth_of(&r->auth),
+						narrowed(&r->path_allowlist), "methods",
+						narrowed(&r->methods), "auth", auth_of(&r->auth),
 						"git_push", r->git_push, "address", address_of(r),
 						"allow_private", r->allow_private));
 	}
@@ -205,6 +211,11 @@ static json_t *build(const struct plan *plan)
 	return value;
 }
 
+static bool is_every(const char *key, const json_t *value)
+{
+	return json_is_null(value) && (strcmp(key, "paths") == 0 || strcmp(key, "methods") == 0);
+}
+
 static void print_value(const json_t *value, int indent, FILE *out)
 {
 	char escaped[8192];
@@ -218,7 +229,10 @@ static void print_value(const json_t *value, int indent, FILE *out)
 		json_object_foreach((json_t *)(uintptr_t)value, key, item)
 		{
 			fprintf(out, "%*s%s:", indent, "", key);
-			print_value(item, indent + 2, out);
+			if (is_every(key, item))
+				fputs(" every\n", out);
+			else
+				print_value(item, indent + 2, out);
 		}
 		return;
 	case JSON_ARRAY:

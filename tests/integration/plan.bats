@@ -41,7 +41,7 @@ refused() {
 
 @test "--dry-run says for a person what would be done" {
 	run -0 --separate-stderr "$bottle" run --dry-run -f "$manifest_file" -- curl https://up.test/
-	for word in up.test '*.wild.test' 8443 /v1/ Bearer IT_TOKEN "$PWD" curl single; do has "$word"; done
+	for word in up.test '*.wild.test' 8443 /v1/ Bearer IT_TOKEN "$PWD" curl single "paths: every" "methods: every"; do has "$word"; done
 	has_not "$token"
 }
 
@@ -51,6 +51,7 @@ refused() {
 	[ "$(json 'plan["name"], plan["command"]' <<<"$output")" = "('it', ['curl', 'https://up.test/'])" ]
 	[ "$(json '[r["host"] for r in plan["routes"]]' <<<"$output")" = "['up.test', '*.wild.test', 'v4.test', 'v6.test', 'same.test']" ]
 	[ "$(json 'plan["routes"][1]["ports"], plan["routes"][1]["methods"]' <<<"$output")" = "([443, 8443], ['GET'])" ]
+	[ "$(json 'plan["routes"][2]["paths"], plan["routes"][2]["methods"]' <<<"$output")" = "(None, None)" ]
 	[ "$(json 'plan["tokens"], plan["work_folder"]' <<<"$output")" = "(['IT_TOKEN'], '$PWD')" ]
 	[ "$(json '[r["address"] for r in plan["routes"]]' <<<"$output")" = "[None, None, '127.0.0.1:8443', '[::1]:8443', '::1']" ]
 	# Of the environment it has the names alone.
