@@ -69,15 +69,22 @@ static struct report run_check(const struct doctor_check *check)
 	pid_t pid;
 
 	report.rc = fd_pipe(fds);
-	if (report.rc < 0)
+	if (report.rc < 0) {
+		err_sys(&report.said, -report.rc, "a pipe for the check's answer");
 		return report;
+	}
 	reader = fds[0];
 	writer = fds[1];
 	pid = fork();
 	if (pid == 0)
 		check_child(check, writer);
+	if (pid < 0)
+		report.rc = err_sys(&report.said, errno, "starting the check's process%s",
+				    errno == EAGAIN ? " (the limit of processes: `ulimit -u`, or a "
+						      "cgroup's pids.max)"
+						    : "");
 	fd_close(&writer);
-	if (pid < 0 || read_report(reader, &report) < 0)
+	if (pid > 0 && read_report(reader, &report) < 0)
 		report.rc = err_set(&report.said, ECHILD,
 				    "the check's process ended without an answer");
 	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)

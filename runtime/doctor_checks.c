@@ -14,8 +14,10 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +26,7 @@
 #include "netns/netns.h"
 #include "runtime/caps.h"
 #include "runtime/landlock.h"
+#include "runtime/plan_namespaces.h"
 #include "runtime/seccomp.h"
 #include "runtime/state.h"
 
@@ -56,6 +59,36 @@ static int check_kernel(int *ret_step, struct err *said)
 	TRY(host_probe(&facts, said));
 	return err_set(said, 0, "Linux %u.%u, IPv6 %s", facts.kernel_major, facts.kernel_minor,
 		       facts.has_ipv6 ? "present" : "absent");
+}
+
+static int check_open_files(int *ret_step, struct err *said)
+{
+	struct rlimit own;
+
+	(void)ret_step;
+	if (getrlimit(RLIMIT_NOFILE, &own) < 0)
+		return err_sys(said, errno, "read the limit RLIMIT_NOFILE");
+	if (own.rlim_max < PLAN_OPEN_FILES_LEAST)
+		return err_set(
+			said, EMFILE,
+			"%llu (`ulimit -Hn`); a run needs %d, and one for each port and each "
+			"writable path",
+			(unsigned long long)own.rlim_max, PLAN_OPEN_FILES_LEAST);
+	return err_set(said, 0, "%llu may be open", (unsigned long long)own.rlim_max);
+}
+
+/* A desktop's programs may hold all that a user may have; a run takes one to watch what it guards. */
+static int check_inotify(int *ret_step, struct err *said)
+{
+	cleanup_fd int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	(void)ret_step;
+	if (fd < 0)
+		return err_sys(said, errno, "watching guarded files%s",
+			       errno == EMFILE ? " (all your instances are taken: sysctl "
+						 "fs.inotify.max_user_instances, or `ulimit -n`)"
+					       : "");
+	return say(said, "an instance of it can be had");
 }
 
 static int check_userns(int *ret_step, struct err *said)
@@ -238,6 +271,8 @@ static int check_folders(int *ret_step, struct err *said)
 
 const struct doctor_check doctor_checks[] = {
 	{ .name = "kernel", .is_needed = true, .run = check_kernel },
+	{ .name = "open files", .is_needed = true, .run = check_open_files },
+	{ .name = "inotify", .is_needed = true, .run = check_inotify },
 	{ .name = "user namespace", .is_needed = true, .run = check_userns },
 	{ .name = "namespaces", .is_needed = true, .run = check_namespaces },
 	{ .name = "mounts", .is_needed = true, .run = check_mounts },
@@ -251,7 +286,7 @@ const struct doctor_check doctor_checks[] = {
 	{ .name = "cgroup", .run = check_cgroup },
 	{ .name = "runtime folder", .run = check_runtime_dir },
 };
-enum { DOCTOR_CHECK_COUNT = 13 };
+enum { DOCTOR_CHECK_COUNT = 15 };
 _Static_assert(sizeof(doctor_checks) / sizeof(doctor_checks[0]) == DOCTOR_CHECK_COUNT,
 	       "docs/platforms.md lists the checks");
 const size_t doctor_check_count = DOCTOR_CHECK_COUNT;

@@ -37,13 +37,9 @@ static int choose_idmap(struct plan *plan, struct err *err)
 	return 0;
 }
 
-/* Descriptors that launcher, init or a reaper hold at once, besides a listener for each port and, in
- * the agent's last step, one for each writable path. 60 were enough for one port. */
-enum { OPEN_FILES_LEAST = 128 };
-
 static int check_open_files(const struct plan *plan, struct err *err)
 {
-	rlim_t least = OPEN_FILES_LEAST + plan->port_count + plan->agent.writable.len;
+	rlim_t least = PLAN_OPEN_FILES_LEAST + plan->port_count + plan->agent.writable.len;
 	struct rlimit own;
 
 	if (getrlimit(RLIMIT_NOFILE, &own) < 0)

@@ -5,6 +5,10 @@
 
 #include "runtime/plan.h"
 
+/* Descriptors that launcher, init or a reaper hold at once, besides a listener for each port and, in
+ * the agent's last step, one for each writable path. 60 were enough for one port. */
+enum { PLAN_OPEN_FILES_LEAST = 128 };
+
 int plan_namespaces(struct plan *plan, const struct run_options *options,
 		    const struct plan_dirs *dirs, struct err *err) MUST_CHECK;
 void plan_namespaces_clear(struct plan *plan);

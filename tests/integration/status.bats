@@ -278,6 +278,22 @@ killed() {
 	exits 125
 }
 
+@test "doctor says which limit is in the way" {
+	run bash -c "ulimit -n 64; '$bottle' doctor"
+	exits 125
+	has "fail  open files"
+	has "a run needs 128"
+	# In a user namespace of its own, where it may be set.
+	run unshare -Ur sh -c "echo 0 >/proc/sys/user/max_inotify_instances && '$bottle' doctor"
+	exits 125
+	has "fail  inotify"
+	has "fs.inotify.max_user_instances"
+	[ "$(id -u)" -ne 0 ] || skip "the limit of processes does not hold for root"
+	run bash -c "ulimit -u 1; exec '$bottle' doctor"
+	exits 125
+	has "starting the check's process (the limit of processes"
+}
+
 @test "what is printed and cannot be written is not taken for written" {
 	for command in version help doctor "run --dry-run --allow a.example.com true"; do
 		# shellcheck disable=SC2086
