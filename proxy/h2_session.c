@@ -9,12 +9,16 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 
 enum { OUT_BYTES = 64 * 1024, FRAME_ROOM = 32 * 1024, FRAME_HEAD_BYTES = 9 };
+
+/* nghttp2 counts 12 more for each field: a head of HTTP/1 that is as long as may be fits with room to spare. */
+enum { BLOCK_MAX_BYTES = 128 * 1024 };
 
 /* What h2_session_produce makes, for whichever link. */
 static uint8_t out[OUT_BYTES + FRAME_ROOM];
@@ -203,6 +207,26 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	return 0;
 }
 
+/* A head or trailers that nghttp2 will not write end their stream: else the peer waits for them for ever.
+ * That of a request it ends by itself, and one that is about to end needs nothing. */
+static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *frame, int error,
+			     void *ctx)
+{
+	struct h2_stream *stream;
+
+	(void)ctx;
+	if (frame->hd.type != NGHTTP2_HEADERS || error == NGHTTP2_ERR_STREAM_CLOSED ||
+	    error == NGHTTP2_ERR_STREAM_CLOSING || frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+		return 0;
+	stream = find(session, frame->hd.stream_id);
+	if (!stream || stream->is_reset)
+		return 0;
+	fprintf(stderr, "egress-proxy: a header block of HTTP/2 was not sent: %s\n",
+		nghttp2_strerror(error));
+	h2_stream_reset(stream, NGHTTP2_INTERNAL_ERROR);
+	return 0;
+}
+
 static void take_trailers(struct h2_stream *stream, struct pipe *pipe)
 {
 	if (pipe && pipe->ended && !stream->trailers)
@@ -376,6 +400,7 @@ static int prepare(void)
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
 	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
+	nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, on_frame_not_send);
 	nghttp2_session_callbacks_set_send_data_callback(callbacks, send_data);
 	nghttp2_option_set_no_http_messaging(options, 1); /* h2_head.c checks them */
 	nghttp2_option_set_no_auto_window_update(options, 1);
@@ -383,6 +408,7 @@ static int prepare(void)
 	nghttp2_option_set_max_reserved_remote_streams(options, 0);
 	nghttp2_option_set_max_outbound_ack(options, H2_QUEUE_MAX + 1);
 	nghttp2_option_set_max_settings(options, 32);
+	nghttp2_option_set_max_send_header_block_length(options, BLOCK_MAX_BYTES);
 	return 0;
 }
 

@@ -59,7 +59,7 @@ class Peer:
         self.sock = sock
         self.buffer = b""
         self.frames = []  # that came, SETTINGS acknowledged
-        self.decoder = hpack.Decoder()
+        self.decoder = hpack.Decoder(max_header_list_size=1 << 20)
         self.ended = False
         if is_server:
             preface = b""
@@ -85,6 +85,21 @@ class Peer:
         except OSError:
             self.ended = True
 
+    def _whole_block(self, got):
+        """HEADERS with what CONTINUATION brought; None: not all of it is here, and the buffer is as it was"""
+        at = 0
+        while "END_HEADERS" not in got.flags:
+            length = int.from_bytes(self.buffer[at : at + 3], "big")
+            if len(self.buffer) < at + 9 + length:
+                return None
+            more, _ = hyperframe.frame.Frame.parse_frame_header(memoryview(self.buffer[at : at + 9]))
+            assert isinstance(more, hyperframe.frame.ContinuationFrame), more
+            got.data += self.buffer[at + 9 : at + 9 + length]
+            got.flags |= more.flags
+            at += 9 + length
+        self.buffer = self.buffer[at:]
+        return got
+
     def _parse(self):
         if len(self.buffer) < 9:
             return None
@@ -93,8 +108,11 @@ class Peer:
             return None
         got, _ = hyperframe.frame.Frame.parse_frame_header(memoryview(self.buffer[:9]))
         got.parse_body(memoryview(self.buffer[9 : 9 + length]))
-        self.buffer = self.buffer[9 + length :]
+        before, self.buffer = self.buffer, self.buffer[9 + length :]
         if isinstance(got, hyperframe.frame.HeadersFrame):
+            if not self._whole_block(got):
+                self.buffer = before
+                return None
             got.fields = dict(self.decoder.decode(got.data))
         if isinstance(got, hyperframe.frame.SettingsFrame) and "ACK" not in got.flags:
             self.send(frame(SETTINGS, ACK))

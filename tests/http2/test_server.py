@@ -281,6 +281,22 @@ class StreamTest(ServerTest):
                 self.assertEqual((peer.status(), peer.body()), (200, b"ok"))
                 self.goes_on(peer, 3)
 
+    def test_the_longest_head_of_an_answer(self):
+        """Of 64 KiB by HTTP/1: it counts for more as a list of HTTP/2, and still arrives."""
+        def serve(conn):
+            faults.TLS.take_head(conn)
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n"
+            head += b"".join(b"x-%03d: v\r\n" % i for i in range(190)) + b"x-pad: "
+            conn.sendall(head + b"p" * (65535 - len(head) - 4) + b"\r\n\r\n")
+
+        faults.TLS.serve = serve
+        peer = self.peer()
+        peer.send(request(path="/ok"))
+        self.assertEqual(peer.status(1), 200)
+        self.assertGreater(len(peer.frames[-1].fields["x-pad"]), 60000)
+        faults.TLS.serve = faults.TLS.answer_ok
+        self.goes_on(peer, 3)
+
     def test_a_byte_at_a_time(self):
         peer = self.peer()
         for byte in request():

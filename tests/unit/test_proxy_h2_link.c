@@ -38,6 +38,7 @@ struct node { /* one end of the connection */
 	size_t count;
 	bool is_over;
 	bool adds_trailers;
+	size_t pad_bytes; /* of a field of the server's heads */
 	unsigned patience_ms;
 	unsigned stalls;
 	uint64_t added_length; /* content-length that is said beyond the truth */
@@ -115,10 +116,14 @@ static void answer(struct half *half)
 	struct response response = { .status = 200 };
 	struct h2_list *list = h2_list_of_response(&response);
 	nghttp2_data_provider body = h2_stream_provider(&half->h2);
+	char *pad = calloc(1, half->node->pad_bytes + 1);
 
+	memset(pad, 'p', half->node->pad_bytes);
+	h2_list_add(list, SPAN("x-pad"), (struct span){ pad, half->node->pad_bytes }, false);
 	cr_assert_eq(nghttp2_submit_response(half->node->link.session, half->h2.id, list->items,
 					     list->count, &body),
 		     0);
+	free(pad);
 }
 
 static void begin_on_server(struct node *node, int32_t id, bool ends)
@@ -404,6 +409,19 @@ Test(proxy_h2_link, long_answers_get_a_wide_window)
 		cr_expect_eq(client.halves[i].got, 3 * 1000 * 1000);
 	cr_expect_gt(most_wide, 0);
 	cr_expect_leq(most_wide, (size_t)H2_WIDE_MAX);
+	finish();
+}
+
+/* A head that cannot be sent is not waited for. */
+Test(proxy_h2_link, a_head_beyond_what_is_sent)
+{
+	start();
+	server.pad_bytes = 200 * 1000;
+	client.after_pump = stop_when_all_closed;
+	struct half *half = ask(1, NULL);
+	run();
+	cr_expect_eq(half->status, 0);
+	cr_expect_eq(half->code, NGHTTP2_INTERNAL_ERROR);
 	finish();
 }
 
