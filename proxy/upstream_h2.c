@@ -269,8 +269,9 @@ static void lose(struct upstream_stream *stream, bool may_retry, const char *det
 		exchange_upstream_failed(exchange, 502, "upstream_closed", detail);
 }
 
-/* It is the server that is waited for where the request is out, where it does not take what is there of it, and
- * where there is room for what it has to send. */
+/* It is the server that is waited for where the request is out, where it does not take what is there of it (the
+ * whole of it, where it lowered the number of streams before the head went out), and where there is room for what
+ * it has to send. */
 static unsigned patience(const struct h2_stream *h2)
 {
 	const struct exchange *exchange = ((const struct upstream_stream *)h2)->up.exchange;
@@ -279,7 +280,9 @@ static unsigned patience(const struct h2_stream *h2)
 		return UPSTREAM_STALL_MS;
 	if (h2->has_head)
 		return exchange->answer_body.len < PIPE_BYTES ? UPSTREAM_STALL_MS : 0;
-	return h2->we_ended ? UPSTREAM_ANSWER_MS : 0;
+	if (h2->we_ended)
+		return UPSTREAM_ANSWER_MS;
+	return exchange->request_body.ended ? UPSTREAM_STALL_MS : 0;
 }
 
 static void on_stalled(struct h2_stream *h2)
