@@ -115,6 +115,20 @@ static bool is_field_value(struct span value)
 	return true;
 }
 
+/* Where the request is for as far as one can tell: CONNECT's place, or the first that was named. Before any step,
+ * so that a refusal by whichever says where. */
+static void name_place(const struct request *request, struct verdict *verdict)
+{
+	const struct authority *place = request->connect;
+
+	if (!place && request->named_count)
+		place = &request->named[0];
+	if (!place)
+		return;
+	memcpy(verdict->place.host, place->host, strlen(place->host) + 1);
+	verdict->place.port = place->port ? place->port : 80; /* CONNECT's is never 0 */
+}
+
 /* Step 1, for what did not come through the HTTP/1 grammar: HTTP/2 can carry any byte in a field,
  * and the next hop may speak HTTP/1. */
 static int check_fields(const struct request *request, struct verdict *verdict)
@@ -139,26 +153,22 @@ static bool sni_is(const char *sni, const char *host)
 }
 
 /* Step 2: CONNECT target, SNI, Host and URL name one place. */
-static int find_place(const struct request *request, struct verdict *verdict)
+static int check_place(const struct request *request, struct verdict *verdict)
 {
-	const struct authority *place = request->connect;
+	const struct authority *place = &verdict->place;
 
-	if (!place && request->named_count)
-		place = &request->named[0];
-	if (!place)
+	if (!request->connect && !request->named_count)
 		return refuse(verdict, 400, "no_host", "no host is named");
-	uint16_t port = place->port ? place->port : 80; /* CONNECT's is never 0 */
 	for (size_t i = 0; i < request->named_count; i++) {
 		const struct authority *other = &request->named[i];
-		if (strcmp(other->host, place->host) != 0 || (other->port && other->port != port))
+		if (strcmp(other->host, place->host) != 0 ||
+		    (other->port && other->port != place->port))
 			return refuse(verdict, 421, "authority_mismatch",
 				      "URL, Host and CONNECT name several hosts");
 	}
 	if (request->sni && !sni_is(request->sni, place->host))
 		return refuse(verdict, 421, "sni_mismatch",
 			      "the TLS server name is not the CONNECT host");
-	memcpy(verdict->place.host, place->host, strlen(place->host) + 1);
-	verdict->place.port = port;
 	return 0;
 }
 
@@ -344,8 +354,9 @@ static bool asks_websocket(const struct request *request, const struct verdict *
 static int judge(const struct request *request, const struct routetable *routes,
 		 const struct tokens *tokens, struct verdict *verdict)
 {
+	name_place(request, verdict);
 	TRY(check_fields(request, verdict));
-	TRY(find_place(request, verdict));
+	TRY(check_place(request, verdict));
 	TRY(read_connection(request, verdict));
 	TRY(refuse_trace(request, verdict));
 	TRY(find_route(routes, verdict));

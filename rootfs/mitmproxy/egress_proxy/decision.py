@@ -66,10 +66,11 @@ def decide_connect(host, port, routes):
 
 def decide(request, routes, tokens):
     """`tokens`: slot name → value, without the slots that have none."""
-    known = {}
+    host, port = _place(request)
+    known = {"host": host, "port": port}
     try:
         _check_fields(request)
-        known["host"], known["port"] = host, port = _one_authority(request)
+        _check_place(request, host, port)
         named = _named_by_connection(request.fields)
         if request.method.upper() == b"TRACE":
             raise Refused(403, "trace", "TRACE would send the credentials back")
@@ -84,6 +85,17 @@ def decide(request, routes, tokens):
     return Verdict(True, fields=tuple(fields), is_websocket=websocket, **known)
 
 
+def _place(request):
+    """Where the request is for as far as one can tell, so that a refusal by any step says where.
+    → (host, port)"""
+    if request.connect:
+        return request.connect
+    if not request.authorities:
+        return None, None
+    host, port = request.authorities[0]
+    return host, port or 80
+
+
 def _check_fields(request):
     """Step 1, for what did not come through the HTTP/1 grammar: HTTP/2 can carry any byte in a
     field, and the next hop may speak HTTP/1."""
@@ -94,14 +106,9 @@ def _check_fields(request):
             raise Refused(400, "bad_field", "a header field with a control character")
 
 
-def _one_authority(request):
-    """Step 2: CONNECT target, SNI, Host and URL name one place. → (host, port)"""
-    if request.connect:
-        host, port = request.connect
-    elif request.authorities:
-        host, port = request.authorities[0]
-        port = port or 80
-    else:
+def _check_place(request, host, port):
+    """Step 2: CONNECT target, SNI, Host and URL name one place."""
+    if host is None:
         raise Refused(400, "no_host", "no host is named")
     for other_host, other_port in request.authorities:
         if other_host != host or other_port not in (None, port):
@@ -113,7 +120,6 @@ def _one_authority(request):
             sni = None
         if sni != host:
             raise Refused(421, "sni_mismatch", "the TLS server name is not the CONNECT host")
-    return host, port
 
 
 def _named_by_connection(fields):
