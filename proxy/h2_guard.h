@@ -8,7 +8,8 @@
  *   RST_STREAM       streams given up in quick succession (rapid reset, CVE-2023-44487), and those that a
  *                    peer makes this side reset by breaking the rules (CVE-2025-8671)
  *   PING, SETTINGS,  frames that cost work and move nothing (CVE-2019-9512, -9515, -9513, -9518)
- *   PRIORITY, unknown types, empty DATA
+ *   PRIORITY, unknown types, empty DATA. Each DATA frame with content, either way, makes up for one: a gRPC
+ *                    client keeps one PING under way for as long as a download lasts, to measure the link
  *
  * And what RFC 9113 makes an error and nghttp2 lets be: HEADERS and DATA of a stream that the client itself
  * had ended or passed over (5.1, 5.1.1), and PRIORITY of no stream (6.3).
@@ -40,7 +41,7 @@ struct h2_guard {
 	bool in_block; /* a header block has begun and not ended */
 	uint32_t skip; /* bytes of the preface or of a payload still to pass */
 	uint32_t block_frames, block_bytes;
-	uint32_t resets, idle_frames; /* in this period */
+	uint32_t resets, idle_frames; /* in this period; the latter less what was made up for */
 	uint64_t period_ms;	      /* when it began */
 	uint32_t error_code;	      /* of HTTP/2, once a limit is passed */
 	/* The streams of a client, as it must see them: what this side reset or refused stays open here
@@ -61,6 +62,9 @@ int h2_guard_look(struct h2_guard *guard, const uint8_t *bytes, size_t len, uint
 /* One more stream that had to be reset for what the peer did. Returns as h2_guard_look. */
 int h2_guard_count_reset(struct h2_guard *guard, uint64_t now_ms,
 			 const char **ret_problem) MUST_CHECK;
+
+/* A frame of content went to the peer; those that come are seen by h2_guard_look. */
+void h2_guard_forgive(struct h2_guard *guard);
 
 /* A header block has begun, or may have, and is not whole. */
 bool h2_guard_owes_head(const struct h2_guard *guard);

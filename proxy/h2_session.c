@@ -293,6 +293,7 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 		memcpy(out + out_len, pipe->data + pipe->start, len);
 		pipe_consume(pipe, len);
 		out_len += len;
+		h2_guard_forgive(&link->guard);
 	}
 	stream->moved_ms = loop_now_ms();
 	h2_stream_note(stream, H2_DUE_SPACE);

@@ -124,6 +124,32 @@ Test(proxy_h2_guard, floods)
 	}
 }
 
+/* As many as there are frames of content are no flood; one more each time is, and none is saved up. */
+Test(proxy_h2_guard, content_makes_up_for_idle_frames)
+{
+	struct h2_guard guard;
+	int passed = 0;
+
+	h2_guard_init(&guard, false);
+	for (int i = 0; i < 5 * H2_IDLE_FRAMES_MAX; i++) {
+		cr_assert_eq(frame(&guard, NGHTTP2_DATA, 0, 1), 0);
+		cr_assert_eq(frame(&guard, NGHTTP2_PING, 0, 8), 0);
+		h2_guard_forgive(&guard);
+		cr_assert_eq(frame(&guard, NGHTTP2_PING, 0, 8), 0);
+	}
+	while (frame(&guard, NGHTTP2_PING, 0, 8) == 0)
+		passed++;
+	cr_expect_geq(passed, H2_IDLE_FRAMES_MAX - 2);
+	cr_expect_leq(passed, H2_IDLE_FRAMES_MAX);
+	h2_guard_init(&guard, false);
+	for (passed = 0; frame(&guard, NGHTTP2_PING, 0, 8) == 0; passed++) {
+		cr_assert_eq(frame(&guard, NGHTTP2_DATA, 0, 1), 0);
+		if (frame(&guard, NGHTTP2_PING, 0, 8) < 0)
+			break;
+	}
+	cr_expect_leq(passed, H2_IDLE_FRAMES_MAX);
+}
+
 Test(proxy_h2_guard, a_period_forgives)
 {
 	struct h2_guard guard;

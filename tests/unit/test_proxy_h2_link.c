@@ -349,6 +349,19 @@ Test(proxy_h2_link, bodies_go_both_ways)
 	finish();
 }
 
+/* Content that goes makes up for idle frames like content that comes: each way are 300 frames at least. */
+Test(proxy_h2_link, content_makes_up_for_idle_frames)
+{
+	start();
+	client.after_pump = stop_when_all_closed;
+	server.link.guard.period_ms = loop_now_ms();
+	server.link.guard.idle_frames = 500;
+	ask(5 * 1000 * 1000, NULL);
+	run();
+	cr_expect_lt(server.link.guard.idle_frames, 10u);
+	finish();
+}
+
 static void stop_when_second_closed(struct node *node)
 {
 	server.halves[0].is_stalled = true;
