@@ -279,6 +279,11 @@ void exchange_client_gone(struct exchange *exchange)
 	loop_defer(&exchange->finish_task);
 }
 
+bool exchange_admit_interim(struct exchange *exchange)
+{
+	return ++exchange->interims <= INTERIMS_MAX;
+}
+
 static void answer_interim(struct exchange *exchange, const struct response *response)
 {
 	if (response->status == 101) {
@@ -287,8 +292,11 @@ static void answer_interim(struct exchange *exchange, const struct response *res
 		exchange->record.status = 101;
 		exchange->record.protocol = "websocket";
 		exchange_log(exchange);
-	} else if (response->status != 100 || !exchange->request.expects_continue) {
+	} else if (response->status != 100 || !exchange->request.expects_continue ||
+		   exchange->is_continued) {
 		return;
+	} else {
+		exchange->is_continued = true;
 	}
 	exchange->down->ops->send_response(exchange->down->stream, response, false);
 }

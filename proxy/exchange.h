@@ -30,6 +30,8 @@ struct exchange {
 	bool is_logged;
 	bool is_aborted; /* the answer cannot be completed */
 	bool is_retried;
+	bool is_continued;	  /* a 100 went to the client */
+	unsigned interims;	  /* heads that came before the final one */
 	struct routetable *table; /* a reference: the verdict points into it */
 	struct task request_space_task, answer_space_task, finish_task;
 	struct exchange *next, *prev; /* all of them */
@@ -55,7 +57,10 @@ void exchange_request_space(struct exchange *exchange); /* upstream took some */
 /* Reset, or closed before its answer; down is the caller's alone from here on. */
 void exchange_client_gone(struct exchange *exchange);
 
-/* Interim heads too: 100 is passed on where the client waits for it, 101 after is_websocket was checked
+/* One more interim head came. False: they are more than any server has reason to send, and the upstream
+ * fails: each costs work, and a patient client's side would keep what it was sent. */
+bool exchange_admit_interim(struct exchange *exchange) MUST_CHECK;
+/* Interim heads too: 100 is passed on, once, where the client waits for it, 101 after is_websocket was checked
  * against verdict.is_websocket; the caller drops the others. */
 void exchange_answer_head(struct exchange *exchange, const struct response *response, bool ends);
 void exchange_answer_ready(struct exchange *exchange);

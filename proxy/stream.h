@@ -27,6 +27,9 @@
 enum {
 	PIPE_BYTES = 64 * 1024,
 	PIPE_WIDE_BYTES = 512 * 1024, /* of a long body that comes by HTTP/2, see h2_link.h */
+	/* Heads below 200 before one that counts: a server that says 102 each 20 s may do so for as long
+	 * as it is waited for. */
+	INTERIMS_MAX = 32,
 };
 
 /* Bytes of a body on their way. `data` is allocated with the first byte and given back when empty. */

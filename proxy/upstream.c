@@ -187,35 +187,47 @@ static void judge_connect(struct upstream_conn *conn, const struct http1_respons
 	}
 }
 
-/* > 0: a head; 0: wait; < 0: failed, conn is closed. */
-static ssize_t read_connect_head(struct upstream_conn *conn, struct http1_response *ret_head)
+/* > 0: a head that counts; 0: none is whole; < 0: failed, conn is closed. */
+static ssize_t parse_connect_head(struct upstream_conn *conn, struct http1_response *ret_head)
 {
 	struct http1_error error = { 0 };
 
-	for (;;) {
-		ssize_t used = conn->in.len
-				       ? http1_parse_response(inbound_bytes(&conn->in),
-							      conn->in.len, &conn->in.scan,
-							      SPAN("CONNECT"), ret_head, &error)
-				       : 0;
-		if (used > 0 && ret_head->response.status / 100 == 1) {
-			inbound_use(&conn->in, (size_t)used);
-			continue;
-		}
-		if (used > 0)
-			return used;
-		if (used < 0) {
+	while (conn->in.len) {
+		ssize_t used = http1_parse_response(inbound_bytes(&conn->in), conn->in.len,
+						    &conn->in.scan, SPAN("CONNECT"), ret_head,
+						    &error);
+		if (used < 0)
 			fail(conn, "upstream_protocol", error.detail);
+		if (used <= 0 || ret_head->response.status >= 200)
 			return used;
+		if (++conn->interims > INTERIMS_MAX) {
+			fail(conn, "upstream_protocol", "interim answers without an end");
+			return -EPROTO;
 		}
-		used = inbound_fill(&conn->in, &conn->io, SIZE_MAX);
-		if (used == -EAGAIN)
+		inbound_use(&conn->in, (size_t)used);
+	}
+	return 0;
+}
+
+/* > 0: a head; 0: wait; < 0: failed, conn is closed. A share of work at a time. */
+static ssize_t read_connect_head(struct upstream_conn *conn, struct http1_response *ret_head)
+{
+	for (size_t share = IO_SHARE_BYTES; share;) {
+		ssize_t n = parse_connect_head(conn, ret_head);
+
+		if (n)
+			return n;
+		n = inbound_fill(&conn->in, &conn->io, SIZE_MAX);
+		if (n == -EAGAIN)
 			return 0;
-		if (used <= 0) {
+		if (n <= 0) {
 			fail(conn, "upstream_closed", "the upstream proxy closed in its answer");
 			return -EPIPE;
 		}
+		share -= (size_t)n < share ? (size_t)n : share;
 	}
+	upstream_defer(conn);
+	return 0;
 }
 
 static void go_on_connect(struct upstream_conn *conn)

@@ -64,6 +64,7 @@ struct upstream_conn {
 	uint64_t step_us;
 	struct audit_phases phases; /* dial, connect, tls: for the first exchange */
 	char request_id[17];	    /* sent with the CONNECT; "" : none */
+	unsigned interims;	    /* heads that came before the CONNECT's answer */
 	struct exchange *waiting;   /* list by wish.next: those that it is opened for */
 	bool is_closed;
 	bool is_opened;	     /* in the hands of upstream_h1.c or _h2.c */

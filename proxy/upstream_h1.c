@@ -173,6 +173,11 @@ static bool pass_head(struct upstream_conn *conn, struct http1_response *head)
 {
 	unsigned status = head->response.status;
 
+	if (status < 200 && !exchange_admit_interim(h1_of(conn)->up.exchange)) {
+		h1_of(conn)->is_reused = false;
+		fail(conn, "upstream_protocol", "interim answers without an end");
+		return false;
+	}
 	if (status >= 200) {
 		pass_final(conn, head);
 	} else if (status == 101) {
@@ -198,8 +203,17 @@ static void fail_reading(struct upstream_conn *conn, ssize_t rc)
 		fail(conn, "upstream_closed", "the server closed before its answer");
 }
 
+/* Takes `bytes` off the share. false: it is used up, and a task goes on. */
+static bool spend(struct upstream_conn *conn, size_t *budget, size_t bytes)
+{
+	*budget -= bytes < *budget ? bytes : *budget;
+	if (!*budget)
+		upstream_defer(conn);
+	return *budget > 0;
+}
+
 /* One head, if it is there. false: wait, or failed. */
-static bool read_head(struct upstream_conn *conn)
+static bool read_head(struct upstream_conn *conn, size_t *budget)
 {
 	static struct http1_response head;
 	struct http1_error error;
@@ -218,7 +232,7 @@ static bool read_head(struct upstream_conn *conn)
 		if (!pass_head(conn, &head))
 			return false;
 		inbound_use(&conn->in, (size_t)used);
-		return true;
+		return spend(conn, budget, (size_t)used);
 	}
 	used = inbound_fill(&conn->in, &conn->io, SIZE_MAX);
 	if (used <= 0 && used != -EAGAIN)
@@ -294,12 +308,10 @@ static bool read_body(struct upstream_conn *conn, size_t *budget)
 		upstream_set_deadline(conn, UPSTREAM_STALL_MS);
 	if (!judge_body(conn, result, moved, &error))
 		return false;
-	*budget -= moved < *budget ? moved : *budget;
-	if (*budget)
+	if (spend(conn, budget, moved))
 		return true;
 	if (h1_of(conn)->has_news)
 		tell(h1_of(conn));
-	upstream_defer(conn);
 	return false;
 }
 
@@ -310,7 +322,7 @@ static void read_answer(struct upstream_conn *conn)
 
 	h1->is_blocked = false;
 	while (h1->up.exchange && !h1->is_whole)
-		if (!(h1->has_head ? read_body(conn, &budget) : read_head(conn)))
+		if (!(h1->has_head ? read_body(conn, &budget) : read_head(conn, &budget)))
 			break;
 	if (!conn->is_closed)
 		end_when_complete(conn);

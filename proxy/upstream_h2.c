@@ -199,6 +199,9 @@ static void on_answer(struct upstream_stream *stream, bool ends)
 		h2_stream_expect(&stream->h2, is_bare ? BODY_NONE : response.body,
 				 response.content_length);
 		ends |= is_bare;
+	} else if (exchange && !exchange_admit_interim(exchange)) {
+		h2_stream_spoil(&stream->h2, "interim answers without an end");
+		return;
 	}
 	if (exchange)
 		exchange_answer_head(exchange, &response, ends);

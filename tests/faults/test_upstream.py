@@ -18,6 +18,7 @@ LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nX-A: b\r\n\r\nhello, world"
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n7;x=y\r\n, world\r\n0\r\nX-T: 1\r\n\r\n"
 )
+HINT = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 GARBAGE = {
     "nothing of HTTP": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
     "zero bytes": bytes(64) + b"\r\n\r\n",
@@ -38,7 +39,8 @@ GARBAGE = {
     "a coding that nobody knows": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
     "a head without an end": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20000,
     "a line without an end": b"HTTP/1.1 200 " + b"x" * 100000,
-    "hints without an end": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 20000,
+    "a hint too many": HINT * 33 + LENGTH,
+    "hints without an end": HINT * 20000,
 }
 ANSWERS_KNOWN = {"HTTP/0.9", "a TLS alert"}  # shorter than a head: the end of the connection decides
 BAD_CHUNKS = [b"zz\r\n", b"-1\r\n", b"5 \r\nhello\r\n", b"5\nhello\r\n", b"5\r\nhelloX", b"0x5\r\nhello\r\n",
@@ -133,10 +135,23 @@ class GarbageTest(FaultTest):
                 answer = self.ask_plain()
                 self.assertEqual(status_of(answer), 502, answer[:200])
                 known = ("upstream_closed", "upstream_protocol") if name in ANSWERS_KNOWN else ("upstream_protocol",)
-                if name != "hints without an end":
-                    self.assertIn(reason_of(answer), known)
+                self.assertIn(reason_of(answer), known)
         self.assertEqual(len(self.lines(len(GARBAGE))), len(GARBAGE))
         self.serves()
+
+    def test_some_hints(self):
+        faults.PLAIN.serve = send_and_end(HINT * 32 + LENGTH, finish)
+        self.assertEqual(status_of(self.ask_plain()), 200)
+
+    def test_100_without_an_end(self):
+        """The client that waits for it gets one."""
+        request = b"POST http://plain.test/ok HTTP/1.1\r\nHost: plain.test\r\nContent-Length: 1\r\n"
+        for count, last in ((32, b"HTTP/1.1 200 "), (20000, b"HTTP/1.1 502 ")):
+            faults.PLAIN.serve = send_and_end(b"HTTP/1.1 100 Continue\r\n\r\n" * count + LENGTH, finish)
+            answer = self.ask(request + b"Expect: 100-continue\r\nConnection: close\r\n\r\n")
+            with self.subTest(count=count):
+                self.assertEqual(answer.count(b"HTTP/1.1 100 "), 1)
+                self.assertIn(last, answer)
 
     def test_bad_chunks(self):
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

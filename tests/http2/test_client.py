@@ -77,6 +77,7 @@ NO_ANSWER = {
     "a negative length": head(("content-length", "-1")),
     "a hint that ends the stream": head(status="103", flags=WHOLE),
     "DATA before a head": data(b"ok"),
+    "a hint too many": head(status="103") * 33 + OK,
     "hints without an end": head(status="103") * 20000,
     "PUSH_PROMISE": frame(PUSH_PROMISE, END_HEADERS, 1, struct.pack(">I", 2) + block((":method", "GET"))) + OK,
     "a stream of its own": head(stream=2) + OK,
@@ -118,6 +119,7 @@ CUT = {
 FINE = {
     "an answer": OK,
     "hints before it": head(("link", "</a>"), status="103") + OK,
+    "as many as may be": head(status="103") * 32 + OK,
     "padding": head() + frame(DATA, PADDED | END_STREAM, 1, b"\x03ok\0\0\0"),
     "unknown frames between": head() + frame(0x42, 0, 1, b"x") + frame(0x43, 0, 0, b"") + data(b"ok"),
     "an unknown setting": settings((0x5A5A, 1)) + OK,

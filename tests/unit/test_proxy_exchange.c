@@ -381,6 +381,15 @@ Test(exchange, leaves_a_server_that_answers_early, .init = make_world)
 	has_line("\"verdict\":\"allow\"");
 }
 
+Test(exchange, passes_100_on_once, .init = make_world)
+{
+	begin("POST", "/v1/a", BODY_LENGTH, NULL, 0);
+	server.up.exchange->request.expects_continue = true;
+	answer(100, false);
+	answer(100, false);
+	cr_assert_eq(client.interims, 1);
+}
+
 Test(exchange, passes_a_body_on_and_asks_for_more, .init = make_world)
 {
 	begin("POST", "/v1/a", BODY_CHUNKED, NULL, 0);
