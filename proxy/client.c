@@ -78,6 +78,8 @@ void client_close(struct client *client)
 	if (client->is_closed)
 		return;
 	client->is_closed = true;
+	if (client->io.is_flooded)
+		client_tls_note_flood(client);
 	leave_protocol(client);
 	timer_cancel(&client->timer);
 	loop_undefer(&client->again);

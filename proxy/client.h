@@ -76,5 +76,7 @@ void client_tls_start(struct client *client); /* client->connect is set, the 200
 /* What followed the CONNECT is no TLS: one line, then the end. */
 void client_tls_refuse(struct client *client, const char *detail);
 void client_h2_start(struct client *client); /* client_h2.c; the handshake is done */
+/* It is closed for its messages of TLS (io.h): one line. */
+void client_tls_note_flood(const struct client *client);
 
 #endif

@@ -36,6 +36,11 @@ void client_tls_refuse(struct client *client, const char *detail)
 	client_linger(client);
 }
 
+void client_tls_note_flood(const struct client *client)
+{
+	write_line(client, "error", "client_tls", "handshake messages without an end");
+}
+
 /* A handshake record of SSL 3.0 to TLS 1.3 whose first message is a ClientHello, as far as it is there. */
 static bool may_be_hello(const uint8_t *bytes, size_t len)
 {

@@ -152,9 +152,15 @@ static bool would_block(ssize_t n)
 
 static int bio_read(BIO *bio, char *bytes, int size)
 {
-	ssize_t n = read_socket(BIO_get_data(bio), bytes, (size_t)size);
+	struct io *io = BIO_get_data(bio);
+	ssize_t n;
 
 	BIO_clear_retry_flags(bio);
+	if (io->is_flooded) {
+		errno = EPROTO;
+		return -1;
+	}
+	n = read_socket(io, bytes, (size_t)size);
 	if (would_block(n))
 		BIO_set_retry_read(bio);
 	else if (n == 0)
@@ -269,6 +275,31 @@ static const BIO_METHOD *bio_method(void)
 	return method = NULL;
 }
 
+/* OpenSSL asks nobody whether to go on; its next read does not succeed. Clearing SSL_MODE_AUTO_RETRY would
+ * make it return after each, with a WANT_READ that says nothing of the socket. */
+static void on_message(int is_write, int version, int type, const void *bytes, size_t len, SSL *ssl,
+		       void *arg)
+{
+	struct io *io = arg;
+	uint64_t now_ms;
+
+	(void)version, (void)bytes, (void)len, (void)ssl;
+	if (is_write || type != SSL3_RT_HANDSHAKE)
+		return;
+	now_ms = loop_now_ms();
+	if (now_ms - io->tls_messages_ms >= IO_TLS_PERIOD_MS) {
+		io->tls_messages_ms = now_ms;
+		io->tls_messages = 0;
+	}
+	io->is_flooded |= ++io->tls_messages > IO_TLS_MESSAGES_MAX;
+}
+
+static void watch_messages(struct io *io, SSL *ssl)
+{
+	SSL_set_msg_callback(ssl, on_message);
+	SSL_set_msg_callback_arg(ssl, io);
+}
+
 void io_start_tls(struct io *io, SSL *ssl)
 {
 	const BIO_METHOD *method = bio_method();
@@ -283,6 +314,20 @@ void io_start_tls(struct io *io, SSL *ssl)
 	BIO_set_data(bio, io);
 	BIO_set_init(bio, 1);
 	SSL_set_bio(ssl, bio, bio);
+	watch_messages(io, ssl);
+}
+
+int io_nest_tls(struct io *io, SSL *inner)
+{
+	BIO *bio = BIO_new(BIO_f_ssl());
+
+	if (!bio)
+		return -ENOMEM;
+	BIO_set_ssl(bio, io->ssl, BIO_CLOSE);
+	SSL_set_bio(inner, bio, bio);
+	watch_messages(io, inner);
+	io->ssl = inner;
+	return 0;
 }
 
 /* ---- */
@@ -305,6 +350,8 @@ static ssize_t tls_outcome(struct io *io, int rc, bool is_read)
 		io->peer_ended = true;
 		return is_read ? 0 : -EPIPE;
 	}
+	if (io->is_flooded)
+		return -EPROTO;
 	if (error == SSL_ERROR_SYSCALL)
 		return errno == EPIPE ? -EPIPE : -ECONNRESET;
 	/* A FIN without close_notify: a cut that TLS cannot tell from an attack. */

@@ -17,6 +17,11 @@
 
 #include "proxy/loop.h"
 
+/* OpenSSL goes through messages of the handshake protocol, which bring nothing to who reads, for as long as
+ * there are any, within one call: KeyUpdate and tickets (RFC 8446, 4.6), HelloRequest. Real peers send
+ * two to four tickets, and a KeyUpdate in 100 GB. */
+enum { IO_TLS_MESSAGES_MAX = 64 /* in a period */, IO_TLS_PERIOD_MS = 30 * 1000 };
+
 struct io {
 	struct source source; /* fd, -1 when closed */
 	SSL *ssl;	      /* or NULL: in the clear */
@@ -31,6 +36,10 @@ struct io {
 	bool is_bulk;	  /* the peer fills its records */
 	bool is_drained;  /* the last read took all that the socket had */
 	bool peer_ending; /* an edge told of a FIN or an error */
+	/* The peer sent more than IO_TLS_MESSAGES_MAX: nothing more is read. */
+	bool is_flooded;
+	uint32_t tls_messages;	  /* in this period, those of the handshake too */
+	uint64_t tls_messages_ms; /* when it began */
 	/* Records that the socket had no room for: backlog[start .. start+len), malloc'd or NULL. They
 	 * go out as it has, also without a call. */
 	uint8_t *backlog;
@@ -44,12 +53,15 @@ int io_open(struct io *io, int fd, void (*on_ready)(struct io *)) MUST_CHECK;
 /* Takes the SSL over; it is already set to accept or connect. What was read of the socket before
  * is not given to it: a peer that sent TLS along with its last clear bytes has to be refused. */
 void io_start_tls(struct io *io, SSL *ssl);
+/* The same inside the TLS that there is: the inner reads and writes through the outer, and frees it.
+ * -ENOMEM: `inner` stays the caller's. */
+int io_nest_tls(struct io *io, SSL *inner) MUST_CHECK;
 
 /* 0: done; -EAGAIN; -EPROTO: failed, with OpenSSL's reason in its error queue. */
 int io_handshake(struct io *io) MUST_CHECK;
 
 /* > 0 bytes; 0: the peer ended its side properly; -EAGAIN; -ECONNRESET: reset, or with TLS a FIN
- * without close_notify; -EPROTO: broken TLS; else -errno of recv(2). */
+ * without close_notify; -EPROTO: broken TLS, or is_flooded; else -errno of recv(2). */
 ssize_t io_read(struct io *io, void *bytes, size_t size) MUST_CHECK;
 
 /* > 0 bytes (with TLS at most four records of 16 KiB, in one send), -EAGAIN, -EPROTO, -errno. After

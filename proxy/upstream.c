@@ -9,7 +9,6 @@
 #include "proxy/upstream.h"
 
 #include <errno.h>
-#include <openssl/bio.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,19 +112,6 @@ static bool needs_connect(const struct upstream_conn *conn)
 	return conn->key.is_through && conn->key.is_https;
 }
 
-/* Another TLS inside of one: the inner reads and writes through the outer, and frees it. */
-static int nest(struct io *io, SSL *inner)
-{
-	BIO *bio = BIO_new(BIO_f_ssl());
-
-	if (!bio)
-		return -ENOMEM;
-	BIO_set_ssl(bio, io->ssl, BIO_CLOSE);
-	SSL_set_bio(inner, bio, bio);
-	io->ssl = inner;
-	return 0;
-}
-
 static void begin_tls(struct upstream_conn *conn, const struct authority *place, bool offers_h2)
 {
 	struct err err = { "" };
@@ -138,7 +124,7 @@ static void begin_tls(struct upstream_conn *conn, const struct authority *place,
 	}
 	if (!conn->io.ssl) {
 		io_start_tls(&conn->io, ssl);
-	} else if (nest(&conn->io, ssl) < 0) {
+	} else if (io_nest_tls(&conn->io, ssl) < 0) {
 		SSL_free(ssl);
 		fail(conn, "upstream_error", "out of memory");
 		return;

@@ -197,6 +197,8 @@ static void fail_reading(struct upstream_conn *conn, ssize_t rc)
 {
 	if (rc == -ENOMEM)
 		fail(conn, "upstream_error", "out of memory");
+	else if (conn->io.is_flooded)
+		fail(conn, "upstream_tls", "handshake messages without an end");
 	else if (h1_of(conn)->has_head)
 		fail(conn, "upstream_closed", "the server closed in the middle of its answer");
 	else

@@ -266,10 +266,13 @@ static void complete(struct upstream_stream *stream)
 /* The stream ended without a whole answer. A refused one was not looked at (RFC 9113, 8.7). */
 static void lose(struct upstream_stream *stream, bool may_retry, const char *detail)
 {
+	bool is_flooded = stream->h2.link->io->is_flooded;
 	struct exchange *exchange = let_go(stream);
 
-	if (exchange && !(may_retry && exchange_retry(exchange)))
-		exchange_upstream_failed(exchange, 502, "upstream_closed", detail);
+	if (!exchange || (may_retry && exchange_retry(exchange)))
+		return;
+	exchange_upstream_failed(exchange, 502, is_flooded ? "upstream_tls" : "upstream_closed",
+				 is_flooded ? "handshake messages without an end" : detail);
 }
 
 /* It is the server that is waited for where the request is out, where it does not take what is there of it (the

@@ -252,6 +252,44 @@ Test(proxy_io, pending_bytes_are_told_until_eagain)
 	close_tls();
 }
 
+/* As long as there are any OpenSSL goes on, within one call. */
+static void update_keys(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		cr_assert_eq(SSL_key_update(peer, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+		cr_assert_eq(SSL_do_handshake(peer), 1);
+	}
+}
+
+Test(proxy_io, some_key_updates_go_unnoticed)
+{
+	char part[10];
+
+	open_tls(false, TLS1_3_VERSION);
+	update_keys(40);
+	cr_assert_eq(SSL_write(peer, bytes, 10), 10);
+	cr_assert_eq(io_read(&ours, part, sizeof(part)), 10);
+	cr_assert_not(ours.is_flooded);
+	close_tls();
+}
+
+Test(proxy_io, key_updates_without_an_end_break_the_connection)
+{
+	ssize_t n = -EAGAIN;
+	char byte;
+
+	open_tls(false, TLS1_3_VERSION);
+	for (int i = 0; i < 10 && n == -EAGAIN; i++) {
+		update_keys(40);
+		ours.may_read = true;
+		n = io_read(&ours, &byte, 1);
+	}
+	cr_assert_eq(n, -EPROTO);
+	cr_assert(ours.is_flooded);
+	ERR_clear_error();
+	close_tls();
+}
+
 /* The head of a record lies in OpenSSL's buffer: nothing to read, and no reason to come back. */
 Test(proxy_io, half_a_record_is_not_pending)
 {
