@@ -331,11 +331,16 @@ static int op_proc(struct stage *stage, const struct mount_op *op, int source_fd
 	if (mount_fd < 0)
 		return mount_fd;
 	TRY(attach_at(stage, mount_fd, op));
-	/* A second view, without what the list is going to mount over parts of the first: a role's own
-	 * user.max_user_namespaces is written through it. */
+	/* A second view, writable and without what the list is going to mount over parts of the first: a
+	 * role's id map and its own user.max_user_namespaces are written through it. */
 	fd_close(&result->proc_fd);
 	result->proc_fd = clone_tree(mount_fd, "", false);
-	return result->proc_fd < 0 ? result->proc_fd : 0;
+	if (result->proc_fd < 0)
+		return result->proc_fd;
+	/* The first view is the program's, and is only read: by /proc/self/autogroup it would set the nice
+	 * value of its whole session, pid 1 included, which watches over it. No id map of a namespace of
+	 * its own is lost, since it can make none. */
+	return set_attr(mount_fd, MOUNT_ATTR_RDONLY, false);
 }
 
 /* Without `gid=`: that group is not mapped in a single map, and the mount would fail. */

@@ -25,7 +25,7 @@ enum mount_kind {
 	MOUNT_SYMLINK,	      /* `at` points to `source` */
 	MOUNT_TEXT,	      /* a file with the text `source`, bound read-only over `at` */
 	MOUNT_HANDED,	      /* an empty file that the launcher fills through a descriptor */
-	MOUNT_PROC,	      /* this pid namespace's own /proc */
+	MOUNT_PROC,	      /* this pid namespace's own /proc, read-only */
 	MOUNT_DEVPTS,	      /* a devpts instance of its own */
 	MOUNT_MASK,	      /* an empty unreadable file or folder over what is there */
 	MOUNT_ALIAS,	      /* what is at `source` in the new root, read-only at `at` as well */
@@ -73,7 +73,7 @@ struct mount_result {
 		[MOUNT_HANDED_MAX]; /* open for reading and writing, in the order of the ops */
 	size_t handed_count;
 	enum mount_kind failed;	    /* the kind of the operation that failed */
-	int proc_fd;		    /* the new /proc, nothing of it masked; -1 before */
+	int proc_fd;		    /* the new /proc, writable, nothing masked; -1 before */
 	struct mount_guard *guards; /* the caller frees them */
 	size_t guard_count;
 };

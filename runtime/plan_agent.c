@@ -119,8 +119,7 @@ static int scratch(struct plan *plan)
 						 .bytes = plan->limits.limits.tmp_bytes }));
 		TRY(strlist_add(&plan->agent.writable, places[i].at));
 	}
-	TRY(strlist_add(&plan->agent.writable, "/dev"));
-	return strlist_add(&plan->agent.writable, "/proc");
+	return strlist_add(&plan->agent.writable, "/dev");
 }
 
 static int own_files(struct plan *plan)

@@ -204,8 +204,7 @@ static int mount_store(struct plan *plan, struct mount_list *list)
 
 static int proxy_mounts(struct plan *plan)
 {
-	static const char *const writable[] = { "/dev", "/tmp", "/run", PLAN_CONTRACT_HOME,
-						"/proc" };
+	static const char *const writable[] = { "/dev", "/tmp", "/run", PLAN_CONTRACT_HOME };
 	struct mount_list *list = &plan->proxy.mounts;
 
 	TRY(mount_list_add(list, (struct mount_op){ .kind = MOUNT_ROOT_TREE,

@@ -261,7 +261,7 @@ static const struct arg_rule refuse_identity_bits[] = {
 
 /* Under the caller's uid the agent's reaper, pid 1 there, is of the same user, and these calls ask for
  * no more than that. Its memory and descriptors need PR_SET_DUMPABLE. By user they would reach it
- * too. */
+ * too; by its process group, which whoever is in its session could enter. */
 enum { REAPER_PID = 1, IOPRIO_USER = 3 /* of <linux/ioprio.h> */ };
 #define NOT_THE_REAPER(call) IF(call, EPERM, ARG_EQ32(0, REAPER_PID))
 static const struct arg_rule refuse_the_reaper[] = {
@@ -274,6 +274,7 @@ static const struct arg_rule refuse_the_reaper[] = {
 	IF("setpriority", EPERM, ARG_EQ32(0, PRIO_USER)),
 	IF("ioprio_set", EPERM, ARG_EQ32(1, REAPER_PID)),
 	IF("ioprio_set", EPERM, ARG_EQ32(0, IOPRIO_USER)),
+	IF("setpgid", EPERM, ARG_EQ32(1, REAPER_PID)),
 	RULES_END,
 };
 

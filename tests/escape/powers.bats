@@ -199,6 +199,35 @@ setup() {
 	has "still here 1"
 }
 
+@test "POW-3: pid 1 is neither slowed down by its session nor by its process group" {
+	run attack <<-'END'
+		from inside import *
+		SETPGID, IOPRIO_SET, IOPRIO_GET, IDLE = 109, 251, 252, 3 << 13
+		def of_pid_1():
+		    group = open("/proc/1/autogroup").read().strip() if os.path.exists("/proc/1/autogroup") else "none"
+		    return os.getpriority(os.PRIO_PROCESS, 1), call(IOPRIO_GET, 1, 1), group
+		before = of_pid_1()
+		print("autogroup", writes("/proc/self/autogroup"), writes("/proc/1/autogroup"), writes(f"/proc/self/task/{os.getpid()}/autogroup"))
+		try:
+		    open("/proc/self/autogroup", "w").write("19")
+		    print("SLOWED the session")
+		except OSError as error:
+		    print(error.strerror)
+		for group in (1, 1 << 32 | 1):
+		    print("enters", call(SETPGID, 0, ctypes.c_long(group)))
+		print("is in its group", os.getpgid(0) == os.getpgid(1))
+		os.setpriority(os.PRIO_PGRP, 0, 19)
+		print("idle", call(IOPRIO_SET, 2, 0, IDLE))
+		print("same" if of_pid_1() == before else f"SLOWED from {before} to {of_pid_1()}")
+	END
+	exits 0
+	has_not SLOWED
+	no_line '^autogroup' written
+	no_line '^enters' ok
+	has "is in its group False"
+	has same
+}
+
 @test "POW-3: a bottle whose pid 1 was meddled with still ends" {
 	run timeout 30 "$bottle" run -q -f "$BATS_TEST_TMPDIR/b.yaml" -- /usr/bin/python3 - <<-'END'
 		import os, resource, subprocess, time

@@ -186,6 +186,9 @@ static const struct probe not_the_reaper[] = {
 	IS(ioprio_set, EPERM, 2, 1, 0),
 	IS(ioprio_set, EPERM, 3, 0, 0),
 	IS(ioprio_set, ESRCH, 1, INT32_MAX, 0),
+	IS(setpgid, EPERM, 0, 1),
+	IS(setpgid, EPERM, 0, HIGH | 1),
+	IS(setpgid, ESRCH, INT32_MAX, 0),
 };
 
 static int agent_child(void *arg)
