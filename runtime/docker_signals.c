@@ -77,4 +77,5 @@ void docker_signals_defaults(sigset_t *ret_set)
 	sigemptyset(ret_set);
 	sigaddset(ret_set, SIGPIPE);
 	sigaddset(ret_set, SIGCHLD);
+	sigaddset(ret_set, SIGXFSZ);
 }

@@ -134,6 +134,9 @@ int main(int argc, char **argv)
 #endif
 	signal(SIGCHLD,
 	       SIG_DFL); /* a caller that ignores it would have our children reaped unseen */
+	/* A limit on the size of files is to be an error like a full disk, which is said: an agent can make the
+	 * audit log reach it, and would have the launcher die without a word. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (stdio_fill_closed(&err) < 0)
 		return EXIT_BOTTLE_FAILED; /* there is nowhere to say it */
 	/* Whatever the caller left open must not reach anything that is forked from here. */

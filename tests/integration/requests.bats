@@ -292,3 +292,14 @@ refused() {
 	exits 0
 	is "up.test says POST /ok"
 }
+
+@test "a limit on the size of files, which the audit log reaches, ends the run with a sentence" {
+	in_bottle true # the image is in the store
+	long=$(printf '%01000d' 0)
+	run --separate-stderr timeout 60 bash -c "ulimit -f 1024; exec '$bottle' run -f '$manifest_file' -- sh -c '
+		curl -s -o /dev/null \"http://evil.test/$long/[1-20000]\"; echo all tried'"
+	exits 125
+	says "the audit log could not be written ("
+	[[ $output != *"all tried"* ]]
+	[ -z "$(ls "$XDG_RUNTIME_DIR"/bottle-runs 2>/dev/null)" ]
+}
