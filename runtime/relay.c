@@ -449,7 +449,7 @@ static int finish_output(struct relay_process *process, int signal_fd, int64_t d
 		       stream_names[process->stream], strerror(status));
 }
 
-static int finish_input(struct relay_process *process, struct err *err)
+static void finish_input(struct relay *relay, struct relay_process *process, struct err *err)
 {
 	int status, rc;
 
@@ -460,20 +460,22 @@ static int finish_input(struct relay_process *process, struct err *err)
 	} while (rc == -EINTR);
 	if (rc != 1) {
 		child_kill(&process->pidfd);
-		return 0;
+		return;
 	}
 	status = child_reap(process->pidfd);
 	fd_close(&process->pidfd);
-	if (status <= 0 || status > 128)
-		return 0;
-	return err_set(err, status, "stdin: %s", strerror(status));
+	if (status > 128) /* the agent saw an end of file that was none */
+		relay->lost = err_set(err, EIO,
+				      "stdin: its relay was ended by signal %d; the command may "
+				      "not have had all of its input",
+				      status - 128);
+	else if (status > 0)
+		relay->unread = err_set(err, status, "stdin: %s", strerror(status));
 }
 
 /* What was lost is worth more of a sentence than what was not read. */
 int relay_finish(struct relay *relay, int signal_fd, int64_t deadline_ms, struct err *err)
 {
-	int input = 0;
-
 	relay_drop_agent_fds(relay);
 	for (size_t i = 0; i < relay->count; i++) /* stdin's stops, the others do not listen */
 		fd_close(&relay->process[i].control_fd);
@@ -484,7 +486,7 @@ int relay_finish(struct relay *relay, int signal_fd, int64_t deadline_ms, struct
 		if (process->pidfd < 0)
 			continue;
 		if (process->stream == 0) {
-			input = finish_input(process, err);
+			finish_input(relay, process, err);
 			continue;
 		}
 		rc = finish_output(process, signal_fd, deadline_ms, relay->lost ? NULL : err);
@@ -493,7 +495,7 @@ int relay_finish(struct relay *relay, int signal_fd, int64_t deadline_ms, struct
 		if (relay->lost == 0)
 			relay->lost = rc;
 	}
-	return relay->lost ? relay->lost : input;
+	return relay->lost ? relay->lost : relay->unread;
 }
 
 void relay_clear(struct relay *relay)

@@ -46,7 +46,8 @@ struct relay {
 		[3]; /* the agent's ends, for stdio_wire; -1: none (2 also with shared_output) */
 	struct relay_process process[3];
 	size_t count;
-	int lost; /* relay_finish: -errno of the first output that was lost, else 0 */
+	int lost; /* relay_finish: -errno of the first output, or unknown end of input, that was lost, else 0 */
+	int unread; /* relay_finish: -errno when stdin could not be read, else 0 */
 };
 
 /* All -1 and empty; needed before relay_clear. */
@@ -66,7 +67,8 @@ void relay_drop_agent_fds(struct relay *relay);
 /* After the bottle's last process died: waits until all output is written, sets stdin's offset
  * back, reaps. Returns 0; -EINTR when a signal handler ran or signal_fd (a signalfd, or -1; not
  * read here) became readable first, and the call may be repeated with the same err; another -errno
- * with a sentence when output was lost (and in relay->lost), or stdin could not be read. At
+ * with a sentence when output was lost or stdin's relay was killed (and in relay->lost), or stdin could
+ * not be read (and in relay->unread). At
  * deadline_ms (clock.h) output that its reader has not taken is lost. */
 int relay_finish(struct relay *relay, int signal_fd, int64_t deadline_ms,
 		 struct err *err) MUST_CHECK;

@@ -198,6 +198,21 @@ killed() {
 	killed proxy "the proxy's reaper was killed by signal 9"
 }
 
+@test "stdin that was cut off by the end of its relay makes a run that went well fail" {
+	mkfifo in
+	"$bottle" run -q -f "$manifest_file" -- sh -c "touch ready; wc -c" <in >out 2>err 3>&- &
+	launcher=$!
+	exec 4>in
+	echo a line >&4
+	wait_for test -e ready
+	kill -KILL "$(pgrep -P $launcher -f '^bottle: relay' | head -n 1)" # stdin's is the first
+	exec 4>&-
+	status=0
+	wait $launcher || status=$?
+	exits 125
+	[ "$(cat err)" = "bottle: stdin: its relay was ended by signal 9; the command may not have had all of its input" ]
+}
+
 @test "TERM, INT, HUP, QUIT and USR1 reach the command, which answers as it likes" {
 	for sig in TERM INT HUP QUIT USR1; do
 		rm -f ready

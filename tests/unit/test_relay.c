@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -387,6 +388,81 @@ static int gives_up_at_the_deadline(void *arg)
 Test(relay, a_stuck_reader_is_given_up_at_the_deadline)
 {
 	cr_assert_eq(in_child(gives_up_at_the_deadline, NULL), 0);
+}
+
+static int agent_reads_to_the_end(void)
+{
+	char bytes[4096];
+
+	while (read(0, bytes, sizeof(bytes)) > 0)
+		continue;
+	return 0;
+}
+
+static void kill_the_first(struct relay *relay)
+{
+	kill(pid_of(relay->process[0].pidfd), SIGKILL);
+}
+
+static int input_is_cut(void *arg)
+{
+	struct run run = { .agent = agent_reads_to_the_end, .while_running = kill_the_first };
+	int fds[2];
+
+	(void)arg;
+	CHECK(pipe(fds) == 0);
+	memcpy(run.fds, (int[]){ fds[0], CLOSED, KEPT }, sizeof(run.fds));
+	CHECK(do_run(&run) == 0);
+	CHECK(run.agent_status == 0 && run.finish_rc == -EIO);
+	CHECK(strcmp(run.err.text, "stdin: its relay was ended by signal 9; the command may not "
+				   "have had all of its input") == 0);
+	return 0;
+}
+
+Test(relay, input_that_was_cut_is_said)
+{
+	cr_assert_eq(in_child(input_is_cut, NULL), 0);
+}
+
+/* A folder cannot be read, and the reader of stdout takes nothing. */
+static int unread_is_remembered(void *arg)
+{
+	struct stdio_plan plan;
+	struct relay relay;
+	struct err err;
+	sigset_t usr1;
+	int fds[2], signal_fd;
+
+	(void)arg;
+	CHECK(dup2(2, REPORT_FD) == REPORT_FD && pipe2(fds, O_CLOEXEC) == 0);
+	CHECK(set_fds((int[]){ open("/", O_RDONLY), fds[1], KEPT }) == 0);
+	CHECK(stdio_inspect(&plan, &err) == 0);
+	plan.kind[0] = STDIO_RELAY;
+	plan.kind[2] = STDIO_NULL;
+	CHECK(relay_start(&plan, NULL, &relay, &err) == 0 && relay.count == 2);
+	CHECK(write_pattern(relay.agent_fd[1], 200000) == 0);
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &usr1, NULL);
+	signal_fd = signalfd(-1, &usr1, SFD_CLOEXEC);
+	raise(SIGUSR1);
+	CHECK(relay_finish(&relay, signal_fd, -1, &err) == -EINTR);
+	CHECK(relay.process[0].pidfd < 0 && relay.process[1].pidfd >= 0);
+	for (size_t left = 200000; left;) {
+		char bytes[4096];
+		ssize_t n = read(fds[0], bytes, MIN(left, sizeof(bytes)));
+
+		CHECK(n > 0);
+		left -= (size_t)n;
+	}
+	CHECK(relay_finish(&relay, -1, -1, &err) == -EISDIR && relay.lost == 0);
+	CHECK(strcmp(err.text, "stdin: Is a directory") == 0);
+	return 0;
+}
+
+Test(relay, stdin_that_could_not_be_read_is_remembered_over_a_signal)
+{
+	cr_assert_eq(in_child(unread_is_remembered, NULL), 0);
 }
 
 /* A launcher that is killed: its relays must be gone, though the agent's pipe is still open. */
