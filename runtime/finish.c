@@ -69,7 +69,11 @@ int finish_failed(const struct session *s, int rc, const struct err *err)
 
 	if (s->signalled && !s->failure)
 		return 128 + s->signalled;
-	if (s->failure && host_step != HOST_STEP_COUNT)
+	/* Building a root is more than mounts: it opens what is shown and watches what is guarded, and only
+	 * its own sentence says what, where and what to do. */
+	if (s->failure && host_step == HOST_STEP_MOUNT && full.text[0])
+		host_explain_more(host_step, -rc, &full);
+	else if (s->failure && host_step != HOST_STEP_COUNT)
 		(void)host_explain(host_step, -rc, &full);
 	log_error("%s", full.text[0] ? full.text : strerror(-rc));
 	return EXIT_BOTTLE_FAILED;

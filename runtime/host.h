@@ -53,6 +53,10 @@ enum host_step {
  * failing child. */
 int host_explain(enum host_step step, int code, struct err *err);
 
+/* The same for an error that has its sentence: that stays, and the reason goes around it where the evidence
+ * shows one. */
+void host_explain_more(enum host_step step, int code, struct err *err);
+
 /* The evidence behind it, separately so that it can be injected by tests; numbers are -1 and strings
  * "" where there is nothing to read. */
 struct host_evidence {
@@ -74,6 +78,8 @@ struct host_evidence {
 void host_evidence_read(const char *root, struct host_evidence *ret_evidence);
 int host_explain_from(enum host_step step, int code, const struct host_evidence *evidence,
 		      struct err *err);
+void host_explain_more_from(enum host_step step, int code, const struct host_evidence *evidence,
+			    struct err *err);
 
 /* Folders that bottle keeps things in: -errno and a sentence when `path` lies on a noexec mount
  * (`must_exec`) or cannot be used from a user namespace (NFS and the like: a warning sentence, +1). */

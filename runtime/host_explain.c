@@ -372,19 +372,47 @@ static const char *const step_names[] = {
 };
 _Static_assert(sizeof(step_names) / sizeof(step_names[0]) == HOST_STEP_COUNT, "one name each");
 
+/* True, with the sentence, when the evidence shows a reason; `what` is what was seen to fail. */
+static bool find_reason(enum host_step step, int code, const struct host_evidence *evidence,
+			const char *what, struct err *err)
+{
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+		const struct reason *r = &reasons[i];
+
+		if (!(r->steps & (1U << step)) || !r->fits(code, evidence))
+			continue;
+		(void)!err_set(err, code, "%s (%s): %s%s", step_names[step], what,
+			       r->fits == other_limit_is_zero ? evidence->zero_limit : "", r->text);
+		return true;
+	}
+	return false;
+}
+
 int host_explain_from(enum host_step step, int code, const struct host_evidence *evidence,
 		      struct err *err)
 {
 	char why[128];
 	const char *name = strerror_r(code, why, sizeof(why));
 
-	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
-		if ((reasons[i].steps & (1U << step)) && reasons[i].fits(code, evidence))
-			return err_set(err, code, "%s (%s): %s%s", step_names[step], name,
-				       reasons[i].fits == other_limit_is_zero ? evidence->zero_limit
-									      : "",
-				       reasons[i].text);
+	if (find_reason(step, code, evidence, name, err))
+		return -code;
 	return err_set(err, code, "%s (%s); `bottle doctor` looks closer", step_names[step], name);
+}
+
+void host_explain_more_from(enum host_step step, int code, const struct host_evidence *evidence,
+			    struct err *err)
+{
+	const struct err said = *err;
+
+	(void)find_reason(step, code, evidence, said.text, err);
+}
+
+void host_explain_more(enum host_step step, int code, struct err *err)
+{
+	struct host_evidence evidence;
+
+	host_evidence_read("", &evidence);
+	host_explain_more_from(step, code, &evidence, err);
 }
 
 int host_explain(enum host_step step, int code, struct err *err)

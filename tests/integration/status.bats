@@ -213,6 +213,16 @@ killed() {
 	[ "$(cat err)" = "bottle: stdin: its relay was ended by signal 9; the command may not have had all of its input" ]
 }
 
+@test "what fails while the agent's files are laid out is said with its own name and advice" {
+	unshare -Ur sh -c 'echo 0 >/proc/sys/user/max_inotify_instances' || skip "no user namespace of its own here"
+	touch .envrc
+	# shellcheck disable=SC2016
+	run --separate-stderr unshare -Ur sh -c 'echo 0 >/proc/sys/user/max_inotify_instances; exec "$@"' _ \
+		"$bottle" run -q -f "$manifest_file" -- true
+	exits 125
+	says "watch the guarded files (sysctl fs.inotify.max_user_instances): Too many open files"
+}
+
 @test "TERM, INT, HUP, QUIT and USR1 reach the command, which answers as it likes" {
 	for sig in TERM INT HUP QUIT USR1; do
 		rm -f ready

@@ -129,6 +129,21 @@ Test(host, without_evidence_the_errno_and_the_doctor)
 	cr_assert(strstr(text, "Input/output error") && strstr(text, "bottle doctor"), "%s", text);
 }
 
+Test(host, a_sentence_that_was_said_stays)
+{
+	struct host_evidence e = free_host();
+	struct err err = { "" };
+
+	(void)!err_set(&err, EMFILE, "watch the guarded files: no room");
+	host_explain_more_from(HOST_STEP_MOUNT, EMFILE, &e, &err);
+	cr_assert_str_eq(err.text, "watch the guarded files: no room");
+	strcpy(e.apparmor_profile, "docker-default");
+	(void)!err_set(&err, EACCES, "bind /x: no way");
+	host_explain_more_from(HOST_STEP_MOUNT, EACCES, &e, &err);
+	cr_assert(strstr(err.text, "(bind /x: no way)") && strstr(err.text, "apparmor=unconfined"),
+		  "%s", err.text);
+}
+
 /* ------------------------------------------------------------------ evidence from a made-up root */
 
 static void put(const char *root, const char *path, const char *text)
