@@ -119,13 +119,56 @@ static int check_kind(struct plan_bind *bind, struct err *err)
 
 /* --- the binds --------------------------------------------------------------------------------- */
 
-static int add(struct plan_binds *binds, const struct request *request, struct err *err)
+/* Whether `folder` lies where the caller works, by the current folder and the manifest's. */
+static bool is_of_project(const struct plan *plan, const char *folder)
+{
+	const char *manifest = plan->manifest.path;
+	const char *slash = manifest ? strrchr(manifest, '/') : NULL;
+	cleanup_free char *named = slash ? str_printf("%.*s", (int)(slash - manifest) + 1, manifest)
+					 : NULL;
+	char real[PATH_MAX];
+
+	/* What cannot be told apart is taken for it. */
+	if (plan_path_resolve(".", NULL, NULL, real) < 0 || plan_path_is_below(folder, real))
+		return true;
+	if (!slash)
+		return false;
+	return !named || plan_path_resolve(named, NULL, NULL, real) < 0 ||
+	       plan_path_is_below(folder, real);
+}
+
+/* For plan_path_resolve, ctx is the plan. Which folders earlier runs wrote nobody has noted. A link of the
+ * system's or in a home itself no run can have made, and elsewhere the caller's own are followed. */
+static bool may_be_a_runs(const void *ctx, const char *folder)
+{
+	const struct plan *plan = ctx;
+	struct err unsaid;
+
+	return is_of_project(plan, folder) && check_not_common(folder, "", &unsaid) == 0 &&
+	       plan_homes_check(folder, "", plan->home, &unsaid) == 0;
+}
+
+static int resolve(const struct plan *plan, const struct request *request,
+		   char ret_path[static PATH_MAX], struct err *err)
+{
+	int rc = plan_path_resolve(request->name, may_be_a_runs, plan, ret_path);
+
+	if (rc != -EPERM)
+		return rc < 0 ? err_sys(err, -rc, "%s %s", request->what, request->name) : 0;
+	rc = plan_path_resolve(request->name, NULL, NULL, ret_path);
+	return err_set(
+		err, ELOOP,
+		"%s %s: leads by a symbolic link, which an earlier run may have made, to %s; "
+		"name the real path",
+		request->what, request->name, rc < 0 ? "nowhere" : ret_path);
+}
+
+static int add(const struct plan *plan, struct plan_binds *binds, const struct request *request,
+	       struct err *err)
 {
 	struct plan_bind *bind = &binds->items[binds->len];
-	int rc = plan_path_resolve(request->name, NULL, NULL, bind->path);
 
-	if (rc < 0)
-		return err_sys(err, -rc, "%s %s", request->what, request->name);
+	TRY(resolve(plan, request, bind->path, err));
 	bind->writable = request->writable;
 	bind->what = request->what;
 	TRY(check_kind(bind, err));
@@ -145,7 +188,7 @@ static int add_work_folder(struct plan *plan, struct plan_binds *binds, const ch
 		.writable = true,
 	};
 
-	TRY(add(binds, &request, err));
+	TRY(add(plan, binds, &request, err));
 	if (!binds->items[0].folder)
 		return err_set(err, ENOTDIR, "%s %s: is not a folder", request.what,
 			       binds->items[0].path);
@@ -153,8 +196,8 @@ static int add_work_folder(struct plan *plan, struct plan_binds *binds, const ch
 	return plan->work_folder ? 0 : err_sys(err, ENOMEM, "plan the work folder");
 }
 
-static int add_list(struct plan_binds *binds, const struct strlist *names, bool writable,
-		    struct err *err)
+static int add_list(const struct plan *plan, struct plan_binds *binds, const struct strlist *names,
+		    bool writable, struct err *err)
 {
 	const char *what = writable ? "agent.read_write" : "agent.read_only";
 
@@ -164,7 +207,7 @@ static int add_list(struct plan_binds *binds, const struct strlist *names, bool 
 		if (request.name[0] != '/')
 			return err_set(err, EINVAL, "%s %s: must be an absolute path", what,
 				       request.name);
-		TRY(add(binds, &request, err));
+		TRY(add(plan, binds, &request, err));
 	}
 	return 0;
 }
@@ -326,8 +369,8 @@ int plan_agent_binds(struct plan *plan, const char *workdir_option, const struct
 	if (!items)
 		return err_sys(err, ENOMEM, "plan the agent's files");
 	TRY(add_work_folder(plan, &binds, workdir_option, err));
-	TRY(add_list(&binds, &agent->read_write, true, err));
-	TRY(add_list(&binds, &agent->read_only, false, err));
+	TRY(add_list(plan, &binds, &agent->read_write, true, err));
+	TRY(add_list(plan, &binds, &agent->read_only, false, err));
 	TRY(check_links(&binds, &agent->read_write, "agent.read_write", err));
 	TRY(check_links(&binds, &agent->read_only, "agent.read_only", err));
 	TRY(check_places(plan, &binds, dirs, err));

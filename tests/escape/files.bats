@@ -144,6 +144,22 @@ also() { cat >>"$BATS_TEST_TMPDIR/b.yaml"; }
 	has_not "secret"$'\n'
 }
 
+@test "FILE-2: a symlink that an earlier run left under the name of the next one's folder is not followed" {
+	mkdir sub
+	run in_bottle sh -c 'mv sub sub.old; ln -s "$1" sub' - "$outside"
+	[ -L sub ]
+	for option in "--workdir sub" "--read-only $work/sub" "--read-write $work/sub"; do
+		# shellcheck disable=SC2086
+		run "$bottle" run -q $option -f "$BATS_TEST_TMPDIR/b.yaml" -- sh -c 'cat secret sub/secret; touch new sub/new'
+		exits 125
+		has "an earlier run may have made"
+	done
+	also <<<"agent: {workdir: $work/sub}"
+	run in_bottle touch new
+	exits 125
+	[ ! -e "$outside/new" ]
+}
+
 @test "FILE-2: guarded names that are symlinks are not followed out of the work folder" {
 	ln -s "$outside/secret" bottle.yaml
 	ln -s "$outside" .git

@@ -158,6 +158,48 @@ Test(plan_binds, a_symlink_that_a_run_left_in_the_work_folder_is_refused)
 	assert_refused(below("home/work"), "symbolic link");
 }
 
+/* run 1 in home/work may have made the link; run 2 names it. */
+Test(plan_binds, a_symlink_below_the_current_folder_is_refused)
+{
+	cr_assert_eq(mkdir(below("home/other"), 0755), 0);
+	cr_assert_eq(symlink("../other", below("home/work/link")), 0);
+	cr_assert_eq(chdir(below("home/work")), 0);
+	assert_refused("link", below("home/other; name the real path"));
+	assert_refused(below("home/work/link"), "an earlier run may have made");
+	cr_assert_eq(chdir("/tmp"), 0);
+}
+
+Test(plan_binds, a_symlink_below_the_manifests_folder_is_refused)
+{
+	cr_assert_eq(mkdir(below("home/other"), 0755), 0);
+	cr_assert_eq(symlink("../other", below("home/work/link")), 0);
+	plan.manifest.path = strdup(below("home/work/b.yaml"));
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("home/work/link")), 0);
+	assert_refused(below("home/other"), "agent.read_only");
+	cr_assert_not_null(strstr(err.text, "an earlier run may have made"));
+	free(plan.manifest.path);
+	plan.manifest.path = strdup("../work/b.yaml"); /* as `-f` may name it */
+	cr_assert_eq(chdir(below("home/other")), 0);
+	assert_refused(below("home/other"), "an earlier run may have made");
+	cr_assert_eq(chdir("/tmp"), 0);
+}
+
+/* No run writes a home itself, nor what lies beside the project. */
+Test(plan_binds, the_callers_own_symlinks_are_followed)
+{
+	cr_assert_eq(symlink("work", below("home/link")), 0);
+	cr_assert_eq(chdir(below("home")), 0);
+	cr_assert_eq(plan_agent_binds(&plan, "link", &dirs, &err), 0, "%s", err.text);
+	cr_assert_not_null(op_at(below("home/work"), MOUNT_BIND));
+	plan_clear(&plan);
+	plan = (struct plan){ .home = strdup(below("home")) };
+	manifest_init(&plan.manifest);
+	cr_assert_eq(symlink("home/work", below("beside")), 0);
+	cr_assert_eq(chdir(below("home/work")), 0);
+	cr_assert_eq(plan_agent_binds(&plan, below("beside/sub"), &dirs, &err), 0, "%s", err.text);
+	cr_assert_eq(chdir("/tmp"), 0);
+}
+
 Test(plan_binds, one_path_twice_is_refused)
 {
 	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("home/work")), 0);
