@@ -26,6 +26,12 @@ static int choose_backend(const struct run_options *options, const struct backen
 	struct err why;
 
 	TRY(backend_choose(word, ret_backend, &why, err));
+	if (word && strcmp(word, "namespaces") == 0 && options->agent_image)
+		return err_set(
+			err, EINVAL,
+			"--agent-image %s: is for Docker alone; with namespaces the command's "
+			"programs are this host's: leave it out, or say --backend docker",
+			options->agent_image);
 	if (why.text[0] && !options->quiet)
 		log_note("backend: %s, since %s does not work here: %s", (*ret_backend)->name,
 			 backend_at(0)->name, why.text);

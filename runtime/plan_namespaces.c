@@ -56,6 +56,12 @@ static int check_open_files(const struct plan *plan, struct err *err)
 int plan_namespaces(struct plan *plan, const struct run_options *options,
 		    const struct plan_dirs *dirs, struct err *err)
 {
+	if (plan->manifest.agent.image)
+		TRY(plan_warn(plan,
+			      "%s %s: counts with Docker alone (--backend docker); the command's "
+			      "programs are this host's",
+			      options->agent_image ? "--agent-image" : "agent.image",
+			      plan->manifest.agent.image));
 	plan->link = netns_link_default();
 	TRY(host_probe(&plan->host, err));
 	TRY(plan_proxy(plan, dirs, err));

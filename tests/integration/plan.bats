@@ -58,6 +58,16 @@ refused() {
 	[ "$(json '[w for w in plan["environment"] if "=" in w]' <<<"$output")" = "[]" ]
 }
 
+@test "an image for the agent, which namespaces cannot use, is refused or told" {
+	refused "--agent-image node:22: is for Docker alone" --backend namespaces --agent-image node:22 -f "$manifest_file"
+	BOTTLE_BACKEND=namespaces refused "--agent-image node:22: is for Docker alone" --agent-image node:22 -f "$manifest_file"
+	run -0 --separate-stderr "$bottle" run --dry-run --agent-image node:22 -f "$manifest_file" -- touch started
+	has "--agent-image node:22: counts with Docker alone"
+	echo 'agent: {image: "node:22"}' >>"$manifest_file"
+	run -0 --separate-stderr "$bottle" run --dry-run --backend namespaces -f "$manifest_file" -- touch started
+	has "agent.image node:22: counts with Docker alone"
+}
+
 @test "an empty word is no command" {
 	run -125 --separate-stderr "$bottle" run -f "$manifest_file" -- ""
 	says "bottle: the command's first word is empty; give a program's name or path"
