@@ -66,6 +66,17 @@ void buf_printf(struct buf *buf, const char *fmt, ...)
 	buf->len += (size_t)len;
 }
 
+void buf_quote(struct buf *buf, const char *text)
+{
+	buf_puts(buf, "'");
+	for (; *text; text++)
+		if (*text == '\'')
+			buf_puts(buf, "'\\''");
+		else
+			buf_append(buf, text, 1);
+	buf_puts(buf, "'");
+}
+
 void buf_clear(struct buf *buf)
 {
 	free(buf->data);

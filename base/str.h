@@ -25,7 +25,8 @@ struct buf {
 void buf_append(struct buf *buf, const void *bytes, size_t len);
 void buf_puts(struct buf *buf, const char *text);
 void buf_printf(struct buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3);
-void buf_clear(struct buf *buf); /* frees the contents */
+void buf_quote(struct buf *buf, const char *text); /* one word, in single quotes, for a shell */
+void buf_clear(struct buf *buf);		   /* frees the contents */
 
 /* A NULL-terminated list of owned strings (fit for argv and envp). Zero-initialise. */
 struct strlist {

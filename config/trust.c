@@ -68,25 +68,46 @@ static int read_record(int folder_fd, const char *name, char ret_hex[static SHA2
 	return 0;
 }
 
+/* The command for people to paste. A hostile clone chose the folder's name: what a shell minds is quoted, and
+ * what cannot be shown as it is stands in no command. */
+static void put_command(struct buf *out, const char *path, const char *shown)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "._-/@%+:,";
+
+	if (strcmp(path, shown) != 0) {
+		buf_puts(out, "look at it with 'bottle trust' in its folder");
+	} else if (strspn(path, plain) == strlen(path)) {
+		buf_printf(out, "look at it with 'bottle trust %s'", path);
+	} else {
+		buf_puts(out, "look at it with: bottle trust ");
+		buf_quote(out, path);
+	}
+}
+
 /* The sentence for a check that failed with `rc`. */
 static int explain(const char *path, const char *name, int rc, struct err *err)
 {
+	cleanup_with(buf_clear) struct buf command = { 0 };
 	char shown[512];
 
 	str_escape(shown, sizeof(shown), path, strlen(path));
+	put_command(&command, path, shown);
+	if (command.failed)
+		return err_sys(err, ENOMEM, "%s", shown);
 	switch (-rc) {
 	case ENOENT:
 		return err_set(
 			err, ENOKEY,
 			"%s: this manifest was found, not named, and nobody has accepted it yet; "
-			"look at it with 'bottle trust %s', or name it with -f",
-			shown, shown);
+			"%s, or name it with -f",
+			shown, command.data);
 	case EKEYREJECTED:
 		return err_set(
 			err, EKEYREJECTED,
-			"%s: this manifest has changed since it was accepted; look at it with "
-			"'bottle trust %s', or name it with -f",
-			shown, shown);
+			"%s: this manifest has changed since it was accepted; %s, or name it with "
+			"-f",
+			shown, command.data);
 	case EPERM:
 	case ELOOP:
 		return err_set(

@@ -222,18 +222,6 @@ static int remove_tree(int parent_fd, const char *name, unsigned depth)
 	return unlinkat(parent_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-/* In single quotes for a shell; a name of ours holds none, the home folder may. */
-static void put_quoted(struct buf *buf, const char *text)
-{
-	buf_puts(buf, "'");
-	for (; *text; text++)
-		if (*text == '\'')
-			buf_puts(buf, "'\\''");
-		else
-			buf_append(buf, text, 1);
-	buf_puts(buf, "'");
-}
-
 static void warn_removal(const struct state *state, const char *folder, int rc,
 			 struct strlist *warnings)
 {
@@ -246,7 +234,7 @@ static void warn_removal(const struct state *state, const char *folder, int rc,
 
 	buf_puts(&command,
 		 is_foreign && (rc == -EACCES || rc == -EPERM) ? "sudo rm -rf " : "rm -rf ");
-	put_quoted(&command, path ? path : folder);
+	buf_quote(&command, path ? path : folder);
 	if (!command.failed)
 		(void)!strlist_addf(
 			warnings, "a dead run's folder cannot be removed (%s); remove it with: %s",

@@ -162,3 +162,19 @@ Test(trust, neither_fifo_nor_folder_nor_torn_record)
 	close(fd);
 	cr_expect_eq(check("a: 1\n", &err), -EBADMSG);
 }
+
+static const char *said_of(const char *path)
+{
+	static struct err err;
+
+	cr_assert_eq(trust_check(state_fd, path, "x", 1, &err), -ENOKEY);
+	return err.text;
+}
+
+Test(trust, the_command_that_is_proposed_is_one_word_to_a_shell)
+{
+	cr_assert_not_null(strstr(said_of("/a/b.yaml"), "with 'bottle trust /a/b.yaml', or"));
+	cr_assert_not_null(strstr(said_of("/a $(x)'s/b.yaml"),
+				  "with: bottle trust '/a $(x)'\\''s/b.yaml', or"));
+	cr_assert_not_null(strstr(said_of("/a\n/b.yaml"), "with 'bottle trust' in its folder, or"));
+}
