@@ -41,8 +41,8 @@ static int choose_auto(const struct backend **ret_backend, struct err *ret_why, 
 	return first_rc;
 }
 
-int backend_choose(const char *word, const struct backend **ret_backend, struct err *ret_why,
-		   struct err *err)
+int backend_choose(const char *word, const char *what, const struct backend **ret_backend,
+		   struct err *ret_why, struct err *err)
 {
 	*ret_why = (struct err){ "" };
 	if (!word || strcmp(word, "auto") == 0)
@@ -52,7 +52,7 @@ int backend_choose(const char *word, const struct backend **ret_backend, struct 
 			*ret_backend = backends[i];
 			return 0;
 		}
-	return err_set(err, EINVAL, "--backend %s: must be auto, namespaces or docker%s", word,
+	return err_set(err, EINVAL, "%s %s: must be auto, namespaces or docker%s", what, word,
 		       strcmp(word, "namespaces") == 0
 			       ? "; this bottle was built without namespaces (DOCKER_ONLY)"
 			       : "");

@@ -42,10 +42,10 @@ struct backend {
 extern const struct backend backend_namespaces; /* not in a bottle of `make DOCKER_ONLY=1` */
 extern const struct backend backend_docker;
 
-/* `word` is that of --backend or BOTTLE_BACKEND: NULL, "auto" or a name. With auto, the first that works
+/* `word` is that of `what`, --backend or BOTTLE_BACKEND: NULL, "auto" or a name. With auto, the first that works
  * here, and *ret_why is why the one before it does not (else ""). */
-int backend_choose(const char *word, const struct backend **ret_backend, struct err *ret_why,
-		   struct err *err) MUST_CHECK;
+int backend_choose(const char *word, const char *what, const struct backend **ret_backend,
+		   struct err *ret_why, struct err *err) MUST_CHECK;
 
 /* One after the other; NULL at the end. */
 const struct backend *backend_at(size_t i);

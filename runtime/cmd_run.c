@@ -25,7 +25,8 @@ static int choose_backend(const struct run_options *options, const struct backen
 						   : NULL;
 	struct err why;
 
-	TRY(backend_choose(word, ret_backend, &why, err));
+	TRY(backend_choose(word, options->backend ? "--backend" : "BOTTLE_BACKEND", ret_backend,
+			   &why, err));
 	if (word && strcmp(word, "namespaces") == 0 && options->agent_image)
 		return err_set(
 			err, EINVAL,

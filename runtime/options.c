@@ -84,6 +84,13 @@ static bool *flag_of(struct run_options *o, enum run_option which)
 	}
 }
 
+/* Of the current folder "" would mean another than the one that was meant. */
+static bool is_path(enum run_option which)
+{
+	return which == RUN_OPT_WORKDIR || which == RUN_OPT_READ_ONLY ||
+	       which == RUN_OPT_READ_WRITE;
+}
+
 static int take_ca_key(struct run_options *o, const char *value, struct err *err)
 {
 	o->ca_rsa = strcmp(value, "rsa2048") == 0;
@@ -98,6 +105,9 @@ static int take(struct run_options *o, enum run_option which, char *value, struc
 	struct strlist *list = list_of(o, which);
 	bool *flag = flag_of(o, which);
 
+	if (is_path(which) && !*value)
+		return err_set(err, EINVAL, "--%s: is empty; an unset variable?",
+			       option_table[which].name);
 	if (text)
 		*text = value;
 	else if (flag)
@@ -131,6 +141,18 @@ static enum run_option option_of(int value)
 	return RUN_OPT_COUNT;
 }
 
+/* What getopt did not know. A letter may stand among others in one word, which argv[optind - 1] is not yet. */
+static int unknown_of(int letter, char **argv, struct err *err)
+{
+	const char word[] = { '-', (char)letter, '\0' };
+	char shown[16];
+
+	if (!letter ||
+	    letter >= OPTION_BASE) /* a long one; known, but given a value that it does not take */
+		return unknown_option(argv[optind - 1], err);
+	return unknown_option(str_escape(shown, sizeof(shown), word, 2), err);
+}
+
 int run_options_parse(int argc, char **argv, struct run_options *ret_options, struct err *err)
 {
 	struct option longs[RUN_OPT_COUNT + 1] = { { 0 } };
@@ -142,11 +164,12 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options, st
 								     : no_argument,
 					    NULL, OPTION_BASE + i };
 	optind = 1;
+	optopt = 0;
 	while ((value = getopt_long(argc, argv, "+:f:nqh", longs, NULL)) >= 0) {
 		if (value == ':')
 			return err_set(err, EINVAL, "%s: needs an argument", argv[optind - 1]);
 		if (value == '?')
-			return unknown_option(argv[optind - 1], err);
+			return unknown_of(optopt, argv, err);
 		TRY(take(ret_options, option_of(value), optarg, err));
 	}
 	if (ret_options->json && !ret_options->dry_run)

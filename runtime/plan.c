@@ -106,6 +106,20 @@ static int add_env(struct manifest *m, const struct run_options *o, struct err *
 	return 0;
 }
 
+/* From the current folder, as --workdir; a manifest's are absolute. */
+static int add_paths(struct strlist *list, const struct strlist *given, struct err *err)
+{
+	for (size_t i = 0; i < given->len; i++) {
+		const char *path = given->items[i];
+		cleanup_free char *here = *path == '/' ? NULL : realpath(".", NULL);
+
+		if (*path != '/' && !here)
+			return err_sys(err, errno, "the current folder, for %s", path);
+		TRY(here ? strlist_addf(list, "%s/%s", here, path) : strlist_add(list, path));
+	}
+	return 0;
+}
+
 static int apply_options(struct plan *plan, const struct run_options *o, struct err *err)
 {
 	struct manifest *m = &plan->manifest;
@@ -115,10 +129,8 @@ static int apply_options(struct plan *plan, const struct run_options *o, struct 
 	for (size_t i = 0; i < o->auth.len; i++)
 		TRY(manifest_add_auth(m, o->auth.items[i], err));
 	TRY(add_env(m, o, err));
-	for (size_t i = 0; i < o->read_only.len; i++)
-		TRY(strlist_add(&m->agent.read_only, o->read_only.items[i]));
-	for (size_t i = 0; i < o->read_write.len; i++)
-		TRY(strlist_add(&m->agent.read_write, o->read_write.items[i]));
+	TRY(add_paths(&m->agent.read_only, &o->read_only, err));
+	TRY(add_paths(&m->agent.read_write, &o->read_write, err));
 	if (o->idmap && strcmp(o->idmap, "single") == 0)
 		m->idmap = IDMAP_SINGLE;
 	else if (o->idmap && strcmp(o->idmap, "subid") == 0)

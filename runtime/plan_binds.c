@@ -52,8 +52,10 @@ static int check_place(const char *path, const char *what, const struct plan *pl
 				       what, path, laid[i]);
 	for (size_t i = 0; i < list->len; i++)
 		if (list->ops[i].kind == MOUNT_BIND && strcmp(list->ops[i].at, path) == 0)
-			return err_set(err, EINVAL, "%s %s: is shown already; leave it out", what,
-				       path);
+			return err_set(err, EINVAL,
+				       "%s %s: is shown already, read-only, and cannot be made "
+				       "writable; leave it out",
+				       what, path);
 	return 0;
 }
 

@@ -75,6 +75,14 @@ refused() {
 	says "the command's first word is empty"
 }
 
+@test "a relative --read-only or --read-write is one of the current folder" {
+	mkdir "$BATS_TEST_TMPDIR/shown" "$BATS_TEST_TMPDIR/written"
+	run -0 --separate-stderr "$bottle" run --dry-run --json --read-only ../shown --read-write ../written -f "$manifest_file" -- true
+	[ "$(json '[f["how"] for f in plan["files"] if f["path"].endswith(("/shown", "/written"))]' <<<"$output")" = "['read-only', 'read-write']" ]
+	refused "--workdir: is empty" --workdir "" --allow a.test
+	BOTTLE_BACKEND=foo refused "BOTTLE_BACKEND foo: must be" --allow a.test
+}
+
 @test "--dry-run needs no command" {
 	run -0 --separate-stderr "$bottle" run --dry-run -f "$manifest_file"
 	has "command: none"

@@ -81,6 +81,11 @@ ParameterizedTestParameters(options, refused)
 	static struct bad table[] = {
 		{ { "--alow", "x" }, "--alow: unknown option (did you mean --allow?)" },
 		{ { "--zzzzzzzz" }, "--zzzzzzzz: unknown option; 'bottle help run' lists them" },
+		{ { "-qzx", "--", "x" }, "-z: unknown option; 'bottle help run' lists them" },
+		{ { "-z" }, "-z: unknown option; 'bottle help run' lists them" },
+		{ { "--quiet=1" }, "--quiet=1: unknown option (did you mean --quiet?)" },
+		{ { "--workdir=" }, "--workdir: is empty; an unset variable?" },
+		{ { "--read-only=", "x" }, "--read-only: is empty; an unset variable?" },
 		{ { "--allow" }, "--allow: needs an argument" },
 		{ { "--ca-key", "dsa" }, "--ca-key dsa: unknown key type; use p256 or rsa2048" },
 		{ { "--json", "x" }, "--json: only with --dry-run" },

@@ -305,7 +305,8 @@ Test(plan_binds, what_is_shown_already_is_told)
 									   .source = "/usr" }),
 		     0);
 	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, "/usr"), 0);
-	assert_refused(below("home/work"), "is shown already");
+	assert_refused(below("home/work"),
+		       "is shown already, read-only, and cannot be made writable");
 }
 
 /* --- sockets --- */
