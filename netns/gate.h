@@ -102,6 +102,7 @@ int gate_send_sockets(int control_fd, int dns_fd, const int *listener_fds,
 int gate_send_targets(int control_fd, const struct gate_target *targets, size_t target_count,
 		      const int *listener_fds, size_t listener_count) MUST_CHECK;
 
+/* -EOWNERDEAD: none can come any more. */
 int gate_read_reply(int control_fd, struct err *err) MUST_CHECK;
 
 /* The gate's own last word when gate_run failed: read by gate_read_reply. */

@@ -135,7 +135,7 @@ int gate_read_reply(int control_fd, struct err *err)
 	ssize_t n = fd_recv(control_fd, &reply, sizeof(reply), NULL, 0, &count);
 
 	if (n != (ssize_t)sizeof(reply))
-		return err_set(err, EPIPE, "the gate ended");
+		return err_set(err, EOWNERDEAD, "the gate ended");
 	reply.err.text[sizeof(reply.err.text) - 1] = '\0';
 	return reply.code < 0 ? err_set(err, -reply.code, "%s", reply.err.text) : 0;
 }

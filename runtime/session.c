@@ -97,10 +97,12 @@ static void on_gate_message(struct session *s)
 	struct err err;
 	int rc = gate_read_reply(s->gate_ctl[0], &err);
 
-	if (rc < 0) {
+	if (rc == 0)
+		return;
+	if (rc != -EOWNERDEAD ||
+	    s->gate_pid < 0) /* else its end follows, which says how (on_gate_end) */
 		session_fail(s, rc, "gate", err.text);
-		fd_close(&s->gate_ctl[0]);
-	}
+	fd_close(&s->gate_ctl[0]);
 }
 
 struct source {

@@ -184,7 +184,7 @@ ends_with_125() {
 @test "a gate that is killed ends the bottle, which says so" {
 	waiting_bottle
 	kill -KILL "$(pgrep -P $launcher -f '^bottle: gate')"
-	ends_with_125 "the gate ended"
+	ends_with_125 "the gate was killed by signal 9"
 }
 
 @test "an init that is killed ends the bottle, which says so" {
