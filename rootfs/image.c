@@ -69,9 +69,14 @@ static int open_image(const struct store *store, const char *hex, struct image *
 	rc = file_read(fd, RECORD_NAME, RECORD_MAX_BYTES, &text, err);
 	if (rc == 0)
 		rc = record_parse(text.data ? text.data : "", text.len, &image, err);
-	if (rc < 0)
+	if (rc < 0) {
+		/* Of these the image is innocent. */
+		bool is_want = rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM;
+
 		return err_context(err, rc == -ENOENT ? -EBADMSG : rc,
-				   "image sha256:%.12s cannot be used, import it again", hex);
+				   "image sha256:%.12s cannot be used%s", hex,
+				   is_want ? "" : ", import it again");
+	}
 	image.digest = str_printf("%s%s", DIGEST_PREFIX, hex);
 	image.root_path = str_printf("%s/images/sha256/%s/rootfs", store->dir, hex);
 	if (!image.digest || !image.root_path)

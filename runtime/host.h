@@ -71,7 +71,7 @@ struct host_evidence {
 	char zero_limit[40]; /* a user.max_*_namespaces of another kind that is 0 */
 	bool proc_masked;    /* something is mounted over parts of /proc */
 	bool selinux_enforcing;
-	char container[32]; /* "docker", "podman", "kubernetes", "wsl", "gvisor" … */
+	char container[32]; /* "bottle", "docker", "podman", "kubernetes", "wsl", "gvisor" … */
 	long uid_map_count; /* ids mapped in the caller's own user namespace */
 	bool chrooted;
 };

@@ -22,6 +22,7 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "runtime/host.h"
+#include "runtime/plan_agent.h"
 
 enum { EVIDENCE_MAX_BYTES = 1 << 20 };
 
@@ -138,14 +139,16 @@ static void read_zero_limits(const char *root, struct host_evidence *e)
 	}
 }
 
-/* gVisor's kernel says since years that it is Linux 4.4.0 of a day in 2016. */
+/* A bottle may run in any of the others. gVisor's kernel says since years that it is Linux 4.4.0 of a day in 2016. */
 static void read_container(const char *root, struct host_evidence *e)
 {
 	cleanup_with(buf_clear) struct buf version = { 0 };
 	const char *kernel = read_below(root, "/proc/version", &version) ? version.data : "";
 	const char *kind = "";
 
-	if (strstr(kernel, "Jan 10 15:06:54 PST 2016"))
+	if (exists_below(root, PLAN_AGENT_CA))
+		kind = "bottle";
+	else if (strstr(kernel, "Jan 10 15:06:54 PST 2016"))
 		kind = "gvisor";
 	else if (getenv("KUBERNETES_SERVICE_HOST") ||
 		 exists_below(root, "/var/run/secrets/kubernetes.io"))
@@ -212,6 +215,11 @@ static bool limit_is_zero(int code, const struct host_evidence *e)
 static bool other_limit_is_zero(int code, const struct host_evidence *e)
 {
 	return code == ENOSPC && e->zero_limit[0];
+}
+
+static bool in_bottle(int code, const struct host_evidence *e)
+{
+	return code && strcmp(e->container, "bottle") == 0;
 }
 
 static bool gvisor(int code, const struct host_evidence *e)
@@ -296,6 +304,8 @@ static const struct reason {
 	  "this is gVisor, whose kernel has no veth pairs and no AnyIP routes; run bottle outside "
 	  "of "
 	  "it, or use a runtime class with a Linux kernel" },
+	{ NEEDS_USERNS, in_bottle,
+	  "this is inside a bottle, which lets none be made in it; run this one outside" },
 	{ NEEDS_USERNS, clone_switched_off,
 	  "kernel.unprivileged_userns_clone is 0; an administrator allows user namespaces with "
 	  "`sysctl -w kernel.unprivileged_userns_clone=1`, for good in /etc/sysctl.d" },

@@ -301,7 +301,7 @@ static int is_worktree(struct guard *g, const char *folder)
 	return 0;
 }
 
-static int guard_worktree(struct guard *g, const char *folder, size_t *count)
+static int guard_worktree(struct guard *g, const char *all, const char *folder, size_t *count)
 {
 	int found = is_worktree(g, folder);
 
@@ -312,7 +312,7 @@ static int guard_worktree(struct guard *g, const char *folder, size_t *count)
 		return err_set(g->err, E2BIG,
 			       "%s: more than %d linked worktrees, all of which git obeys; `git "
 			       "worktree prune` removes those that are gone",
-			       folder, WORKTREES_MAX);
+			       all, WORKTREES_MAX);
 	for (size_t i = 0; i < WORKTREE_NAMES; i++)
 		TRY(protect_in(g, folder, worktree_names[i]));
 	return 0;
@@ -363,7 +363,7 @@ static int guard_worktrees(struct guard *g, const char *git)
 				       "%s: more than %d entries, too many to look for linked "
 				       "worktrees in; remove what is none",
 				       folder, WORKTREE_ENTRIES_MAX);
-		TRY(guard_worktree(g, one, &count));
+		TRY(guard_worktree(g, folder, one, &count));
 	}
 	return 0;
 }

@@ -303,6 +303,15 @@ killed() {
 	exits 125
 }
 
+@test "an image is not blamed for a limit of open files" {
+	for files in 7 8 9; do
+		run bash -c "ulimit -n $files; '$bottle' run --dry-run -f '$manifest_file' -- true"
+		exits 125
+		has "open files"
+		has_not "import it again"
+	done
+}
+
 @test "doctor says which limit is in the way" {
 	run bash -c "ulimit -n 64; '$bottle' doctor"
 	exits 125

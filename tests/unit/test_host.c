@@ -166,6 +166,7 @@ Test(host, evidence_is_read_from_where_it_stands)
 {
 	char root[] = "/tmp/bottle-host-XXXXXX";
 	struct host_evidence e;
+	struct err err;
 	cleanup_free char *command = NULL;
 
 	unsetenv("KUBERNETES_SERVICE_HOST");
@@ -202,6 +203,11 @@ Test(host, evidence_is_read_from_where_it_stands)
 	host_evidence_read(root, &e);
 	cr_assert(!e.proc_masked && e.chrooted);
 	cr_assert_str_eq(e.container, "gvisor");
+
+	put(root, "run/bottle/ca.pem", "");
+	host_evidence_read(root, &e);
+	cr_assert_str_eq(e.container, "bottle");
+	cr_assert(strstr(explain(HOST_STEP_USERNS, ENOSPC, &e, &err), "inside a bottle"));
 
 	command = str_printf("rm -rf %s", root);
 	cr_assert_eq(system(command), 0);

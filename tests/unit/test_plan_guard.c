@@ -255,7 +255,7 @@ Test(plan_guard, more_linked_worktrees_than_can_be_guarded_refuse_the_run)
 	make_repository(work(".git"));
 	make_folder(work(".git/worktrees"));
 	make_worktrees("w", 257, true);
-	assert_refused("more than 256 linked worktrees");
+	assert_refused("/.git/worktrees: more than 256 linked worktrees");
 }
 
 /* By this, or by the search for sockets, whichever comes first. */
