@@ -268,20 +268,18 @@ static bool judge_body(struct client *client, enum inbound_result result, size_t
 static bool read_body(struct client *client, size_t *budget)
 {
 	struct client_h1 *h1 = h1_of(client);
-	struct http1_error error = { 0 };
+	struct inbound_step move;
 	enum inbound_result result;
-	size_t moved;
 
 	/* Refused, or answered: the rest is of no use. */
 	if (!h1->down.exchange || (h1->is_last && h1->is_answered))
 		return false;
-	result = inbound_move(&h1->in, &client->io, &h1->down.exchange->request_body, &moved,
-			      &error);
-	if (moved)
+	result = inbound_move(&h1->in, &client->io, &h1->down.exchange->request_body, &move);
+	if (move.moved)
 		client_set_deadline(client, h1->is_raw ? CLIENT_SOCKET_MS : CLIENT_STALL_MS);
-	if (!judge_body(client, result, moved, &error) || client->is_closed)
+	if (!judge_body(client, result, move.moved, &move.error) || client->is_closed)
 		return false;
-	*budget -= moved < *budget ? moved : *budget;
+	*budget -= move.used < *budget ? move.used : *budget;
 	if (*budget)
 		return true;
 	if (h1->has_news)

@@ -81,23 +81,23 @@ void inbound_use(struct inbound *in, size_t len)
 }
 
 /* Content that was read along with a head or with framing. */
-static enum inbound_result move_buffered(struct inbound *in, struct pipe *pipe, size_t *ret_moved,
-					 struct http1_error *ret_error)
+static enum inbound_result move_buffered(struct inbound *in, struct pipe *pipe,
+					 struct inbound_step *step)
 {
-	size_t room, used, data_len;
+	size_t room, data_len;
 	uint8_t *to = pipe_room(pipe, &room);
 	const char *data;
 
 	if (!room)
 		return pipe->len ? INBOUND_FULL : INBOUND_NO_MEMORY;
 	/* Content is never longer than the bytes that hold it. */
-	if (http1_body_read(&in->body, inbound_bytes(in), in->len < room ? in->len : room, &used,
-			    &data, &data_len, ret_error) < 0)
+	if (http1_body_read(&in->body, inbound_bytes(in), in->len < room ? in->len : room,
+			    &step->used, &data, &data_len, &step->error) < 0)
 		return INBOUND_BAD;
 	memcpy(to, data, data_len);
 	pipe_commit(pipe, data_len);
-	inbound_use(in, used);
-	*ret_moved = data_len;
+	inbound_use(in, step->used);
+	step->moved = data_len;
 	return in->body.done ? INBOUND_DONE : INBOUND_MOVED;
 }
 
@@ -114,10 +114,9 @@ static enum inbound_result read_failed(struct inbound *in, ssize_t rc)
 
 /* `content` bytes at least come next that are nothing else. */
 static enum inbound_result read_content(struct inbound *in, struct io *io, struct pipe *pipe,
-					size_t content, size_t *ret_moved,
-					struct http1_error *ret_error)
+					size_t content, struct inbound_step *step)
 {
-	size_t room, used, data_len;
+	size_t room, data_len;
 	const char *data;
 	uint8_t *to;
 	ssize_t n;
@@ -132,27 +131,27 @@ static enum inbound_result read_content(struct inbound *in, struct io *io, struc
 		pipe_consume(pipe, 0);
 		return read_failed(in, n);
 	}
-	if (http1_body_read(&in->body, (char *)to, (size_t)n, &used, &data, &data_len, ret_error) <
-	    0)
+	if (http1_body_read(&in->body, (char *)to, (size_t)n, &step->used, &data, &data_len,
+			    &step->error) < 0)
 		return INBOUND_BAD;
 	pipe_commit(pipe, data_len);
-	*ret_moved = data_len;
+	step->moved = data_len;
 	return in->body.done ? INBOUND_DONE : INBOUND_MOVED;
 }
 
 enum inbound_result inbound_move(struct inbound *in, struct io *io, struct pipe *pipe,
-				 size_t *ret_moved, struct http1_error *ret_error)
+				 struct inbound_step *ret_step)
 {
 	size_t content = http1_body_content(&in->body);
 	ssize_t n;
 
-	*ret_moved = 0;
+	*ret_step = (struct inbound_step){ 0 };
 	if (in->body.done)
 		return INBOUND_DONE;
 	if (in->len)
-		return move_buffered(in, pipe, ret_moved, ret_error);
+		return move_buffered(in, pipe, ret_step);
 	if (content)
-		return read_content(in, io, pipe, content, ret_moved, ret_error);
+		return read_content(in, io, pipe, content, ret_step);
 	n = inbound_fill(in, io, SIZE_MAX);
 	return n > 0 ? INBOUND_MOVED : read_failed(in, n);
 }

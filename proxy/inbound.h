@@ -18,13 +18,13 @@ struct inbound {
 };
 
 enum inbound_result {
-	INBOUND_MOVED, /* *ret_moved bytes, may be 0; call again */
-	INBOUND_DONE,  /* the body is whole; *ret_moved bytes came with its end */
+	INBOUND_MOVED, /* ret_step->moved bytes, may be 0; call again */
+	INBOUND_DONE,  /* the body is whole; ret_step->moved bytes came with its end */
 	INBOUND_AGAIN, /* the socket has no more for now */
 	INBOUND_FULL,  /* the pipe has no room */
 	INBOUND_ENDED, /* the peer ended its side in the middle of the body */
 	INBOUND_RESET, /* or the connection broke */
-	INBOUND_BAD,   /* *ret_error says what */
+	INBOUND_BAD,   /* ret_step->error says what */
 	INBOUND_NO_MEMORY,
 };
 
@@ -35,10 +35,17 @@ ssize_t inbound_fill(struct inbound *in, struct io *io, size_t limit) MUST_CHECK
 char *inbound_bytes(struct inbound *in);
 void inbound_use(struct inbound *in, size_t len);
 
+/* What inbound_move did. */
+struct inbound_step {
+	size_t moved; /* bytes of content, into the pipe */
+	size_t used;  /* bytes of the connection, framing too: what it cost */
+	struct http1_error error;
+};
+
 /* Moves what is there, or one read's worth, of the body into the pipe. Long content is read straight
  * into it. Does not set pipe->ended. */
 enum inbound_result inbound_move(struct inbound *in, struct io *io, struct pipe *pipe,
-				 size_t *ret_moved, struct http1_error *ret_error) MUST_CHECK;
+				 struct inbound_step *ret_step) MUST_CHECK;
 
 void inbound_clear(struct inbound *in);
 

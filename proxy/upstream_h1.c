@@ -301,16 +301,15 @@ static bool judge_body(struct upstream_conn *conn, enum inbound_result result, s
 static bool read_body(struct upstream_conn *conn, size_t *budget)
 {
 	struct exchange *exchange = h1_of(conn)->up.exchange;
-	struct http1_error error = { 0 };
-	size_t moved;
+	struct inbound_step move;
 	enum inbound_result result = inbound_move(&conn->in, &conn->io, &exchange->answer_body,
-						  &moved, &error);
+						  &move);
 
-	if (moved && !h1_of(conn)->is_raw)
+	if (move.moved && !h1_of(conn)->is_raw)
 		upstream_set_deadline(conn, UPSTREAM_STALL_MS);
-	if (!judge_body(conn, result, moved, &error))
+	if (!judge_body(conn, result, move.moved, &move.error))
 		return false;
-	if (spend(conn, budget, moved))
+	if (spend(conn, budget, move.used))
 		return true;
 	if (h1_of(conn)->has_news)
 		tell(h1_of(conn));
