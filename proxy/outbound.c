@@ -100,8 +100,9 @@ static int add_chunks(struct outbound *out, struct pipe *pipe, size_t *ret_moved
 		pipe_consume(pipe, len);
 		*ret_moved += len;
 	}
-	/* Never by a realloc(3), which would leave a copy of a credential behind. */
-	if (pipe->ended && !pipe->len && room_behind(out) >= 5) {
+	/* A client's side is left as soon as the pipe is empty: the end must not wait for room. But never by
+	 * a realloc(3) that would leave a copy of a credential behind. */
+	if (pipe->ended && !pipe->len && (!out->holds_secret || room_behind(out) >= 5)) {
 		buf_append(&out->buf, "0\r\n\r\n", 5);
 		out->kind = BODY_NONE;
 	}
