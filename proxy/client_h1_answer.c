@@ -112,12 +112,22 @@ static void begin_raw(struct client *client, const struct response *response)
 	client_set_deadline(client, CLIENT_SOCKET_MS);
 }
 
+/* The client was not told to send its body, and now need not (RFC 9110, 10.1.1): what comes next may be the
+ * body or another request. */
+static bool may_keep_body(const struct client_h1 *h1)
+{
+	const struct exchange *exchange = h1->down.exchange;
+
+	return h1->state == BODY && exchange && exchange->request.expects_continue &&
+	       !exchange->is_continued && !exchange->request_body.total_bytes && !h1->in.len;
+}
+
 static void begin_answer(struct client_h1 *h1, const struct response *response, bool ends)
 {
 	enum body_kind kind = framing_for(h1, response, ends);
 
 	h1->is_last |= response->ends_connection || !h1->is_http11 || reload_is_draining() ||
-		       kind == BODY_STREAM;
+		       kind == BODY_STREAM || may_keep_body(h1);
 	put_fields(&h1->out.buf, response);
 	put_framing(h1, response, kind);
 	buf_puts(&h1->out.buf, "\r\n");

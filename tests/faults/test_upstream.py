@@ -153,6 +153,14 @@ class GarbageTest(FaultTest):
                 self.assertEqual(answer.count(b"HTTP/1.1 100 "), 1)
                 self.assertIn(last, answer)
 
+    def test_an_answer_instead_of_100(self):
+        """The client need not send the body now: nothing else can follow on the connection."""
+        request = b"POST http://plain.test/ok HTTP/1.1\r\nHost: plain.test\r\nContent-Length: 12\r\n"
+        faults.PLAIN.serve = send_and_end(LENGTH, finish)
+        answer = self.ask(request + b"Expect: 100-continue\r\n\r\n")
+        self.assertIn(b"\r\nConnection: close\r\n", answer)
+        self.assertTrue(is_whole(answer), answer)
+
     def test_bad_chunks(self):
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         for data in BAD_CHUNKS:
