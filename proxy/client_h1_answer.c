@@ -83,7 +83,7 @@ static void put_framing(struct client_h1 *h1, const struct response *response, e
 
 	if (kind == BODY_CHUNKED)
 		buf_puts(buf, "Transfer-Encoding: chunked\r\n");
-	else if (kind == BODY_LENGTH || (kind == BODY_NONE && response->has_content_length))
+	else if (kind == BODY_LENGTH || (kind == BODY_NONE && response_tells_length(response)))
 		put_length(buf, response->content_length);
 	else if (kind == BODY_NONE && may_have_body(h1, response->status))
 		put_length(buf, 0);

@@ -57,7 +57,7 @@ struct h2_list *h2_list_of_response(const struct response *response)
 		list->status[i] = (char)('0' + status % 10);
 	h2_list_add(list, SPAN(":status"), (struct span){ list->status, 3 }, false);
 	add_fields(list, &response->fields);
-	if (response->has_content_length)
+	if (response_tells_length(response))
 		h2_list_add_length(list, response->content_length);
 	return list;
 }

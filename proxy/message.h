@@ -70,6 +70,12 @@ struct response {
 	bool ends_connection;	 /* HTTP/1: the client's connection is not used after it */
 };
 
+/* RFC 9110, 8.6: an interim answer and a 204 say none, whatever the server said. */
+static inline bool response_tells_length(const struct response *response)
+{
+	return response->has_content_length && response->status >= 200 && response->status != 204;
+}
+
 #define SPAN(literal) ((struct span){ (literal), sizeof(literal) - 1 })
 
 #endif

@@ -161,6 +161,13 @@ class GarbageTest(FaultTest):
         self.assertIn(b"\r\nConnection: close\r\n", answer)
         self.assertTrue(is_whole(answer), answer)
 
+    def test_the_length_of_a_204(self):
+        for status, says in ((b"204", False), (b"304", True)):
+            faults.PLAIN.serve = send_and_end(b"HTTP/1.1 " + status + b" A\r\nContent-Length: 5\r\n\r\n", finish)
+            answer = self.ask_plain()
+            self.assertEqual(status_of(answer), int(status))
+            self.assertEqual(b"\r\nContent-Length: 5\r\n" in answer, says, answer)
+
     def test_bad_chunks(self):
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         for data in BAD_CHUNKS:

@@ -323,3 +323,21 @@ Test(proxy_h2_head, lists_out)
 		h2_list_add(list, SPAN("a"), SPAN("b"), false);
 	cr_expect_lt(list->count, 300);
 }
+
+static bool has_length(unsigned status)
+{
+	struct response response = { .status = status,
+				     .content_length = 5,
+				     .has_content_length = true };
+	const struct h2_list *list = h2_list_of_response(&response);
+
+	return list->count == 2;
+}
+
+Test(proxy_h2_head, a_204_has_no_length)
+{
+	cr_expect(has_length(200));
+	cr_expect(has_length(304));
+	cr_expect_not(has_length(204));
+	cr_expect_not(has_length(103));
+}
