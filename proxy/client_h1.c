@@ -228,6 +228,10 @@ static bool make_room(struct client *client)
 		tell(h1);
 	if (h1->down.exchange->request_body.len < PIPE_BYTES)
 		return true;
+	if (client->io.is_reset) { /* no read will tell of it while there is no room */
+		client_h1_vanish(client);
+		return false;
+	}
 	h1->is_blocked = true; /* it is for the server to have a deadline */
 	client_set_deadline(client, 0);
 	return false;

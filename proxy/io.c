@@ -81,6 +81,7 @@ static void on_event(struct source *source, uint32_t events)
 	bool writable = events & (EPOLLOUT | EPOLLHUP | EPOLLERR);
 
 	io->peer_ending |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+	io->is_reset |= (events & EPOLLERR) != 0;
 	if (readable || (writable && io->read_wants_write))
 		io->may_read = true;
 	if (writable || (readable && io->write_wants_read))

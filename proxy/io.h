@@ -36,6 +36,7 @@ struct io {
 	bool is_bulk;	  /* the peer fills its records */
 	bool is_drained;  /* the last read took all that the socket had */
 	bool peer_ending; /* an edge told of a FIN or an error */
+	bool is_reset;	  /* an edge told of an error: what there is to read may still be read */
 	/* The peer sent more than IO_TLS_MESSAGES_MAX: nothing more is read. */
 	bool is_flooded;
 	uint32_t tls_messages;	  /* in this period, those of the handshake too */

@@ -174,6 +174,26 @@ class VanishTest(FaultTest):
         for data in seen:
             self.assertFalse(data.endswith((b"0\r\n\r\n", b"0123456789")), data)
 
+    def test_in_an_upload_that_waits(self):
+        """The server takes nothing: a reset is noticed though there is no room to read it."""
+        held = threading.Event()
+        self.addCleanup(held.set)
+
+        def serve(conn):
+            faults.PLAIN.take_head(conn)
+            held.wait(4 * faults.PATIENCE)
+
+        head = b"POST http://plain.test/ok HTTP/1.1\r\nHost: plain.test\r\nContent-Length: 100000000\r\n\r\n"
+        before = self.descriptors()
+        faults.PLAIN.serve = serve
+        sock = self.connect()
+        sock.settimeout(1)
+        with self.assertRaises(TimeoutError):
+            sock.sendall(head + bytes(100000000))
+        end_by_reset(sock)
+        self.assertEqual([line["reason"] for line in self.lines(1)], ["client_closed"])
+        self.assert_descriptors(before)
+
     def test_in_a_download(self):
         def serve(conn):
             faults.PLAIN.take_head(conn)
