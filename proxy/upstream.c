@@ -157,7 +157,6 @@ static void judge_connect(struct upstream_conn *conn, const struct http1_respons
 
 	if (status == 403) {
 		conn->is_refused = true;
-		conn->step = OPEN - 1;
 		begin_next_step(conn);
 		return;
 	}
@@ -260,7 +259,7 @@ static bool applies(const struct upstream_conn *conn, unsigned step)
 	case CONNECT:
 		return needs_connect(conn);
 	case TLS:
-		return conn->key.is_https;
+		return conn->key.is_https && !conn->is_refused;
 	default:
 		return true;
 	}
