@@ -57,7 +57,6 @@ bool tls_is_h2(const SSL *ssl);
  * read, or out of memory. */
 SSL *tls_connect_new(const char *host, uint16_t port, const void *partition, bool offers_h2,
 		     bool is_through_upstream, struct err *err);
-bool tls_is_resumed(const SSL *ssl);
 
 /* After a handshake failed: "upstream_tls_verify" or "upstream_tls", and a sentence that tells which
  * check failed (expired, wrong name, unknown issuer …). Empties OpenSSL's error queue. */

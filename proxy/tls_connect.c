@@ -196,8 +196,3 @@ void tls_connect_forget_session(const SSL *ssl)
 {
 	tls_session_drop(SSL_get_ex_data(ssl, key_index));
 }
-
-bool tls_is_resumed(const SSL *ssl)
-{
-	return SSL_session_reused(ssl);
-}
