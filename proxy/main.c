@@ -24,6 +24,7 @@
 #include "base/fd.h"
 #include "proxy/audit.h"
 #include "proxy/dial.h"
+#include "proxy/exchange.h"
 #include "proxy/listen.h"
 #include "proxy/loop.h"
 #include "proxy/reload.h"
@@ -124,6 +125,8 @@ static int take_secrets(struct err *err)
 
 static int run(struct err *err)
 {
+	int rc;
+
 	TRY(close_memory(err));
 	TRY(take_secrets(err));
 	TRY(settings_read(&tokens, &settings, err));
@@ -140,7 +143,9 @@ static int run(struct err *err)
 	TRY(reload_watch_signals(err));
 	TRY(listen_start(&settings, err));
 	TRY(tell_ready(err));
-	return loop_run(err);
+	rc = loop_run(err);
+	exchange_end_all(); /* whatever ended it */
+	return rc;
 }
 
 int main(int argc, char **argv)

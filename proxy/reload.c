@@ -6,7 +6,7 @@
  *   SIGTERM, SIGINT  no new connections; idle ones end; what is under way has RELOAD_DRAIN_MS
  *   the second one   the end, at once
  *
- * Whatever ends it, each request that is still under way gets its line in the log.
+ * Whatever ends it, each request that is still under way gets its line in the log (main.c).
  */
 #include "proxy/reload.h"
 
@@ -21,7 +21,6 @@
 #include "base/fd.h"
 #include "proxy/audit.h"
 #include "proxy/client.h"
-#include "proxy/exchange.h"
 #include "proxy/listen.h"
 #include "proxy/loop.h"
 #include "proxy/pool.h"
@@ -85,22 +84,16 @@ static void reload(void)
 
 /* ---- the end ---- */
 
-static void finish(void)
-{
-	exchange_end_all();
-	loop_stop();
-}
-
 static void drain_limit_due(struct timer *timer)
 {
 	(void)timer;
-	finish();
+	loop_stop();
 }
 
 static void drain(void)
 {
 	if (is_draining) {
-		finish();
+		loop_stop();
 		return;
 	}
 	is_draining = true;
@@ -110,7 +103,7 @@ static void drain(void)
 	pool_drain();
 	client_drain();
 	if (!client_count())
-		finish();
+		loop_stop();
 }
 
 bool reload_is_draining(void)
@@ -121,7 +114,7 @@ bool reload_is_draining(void)
 void reload_clients_gone(void)
 {
 	if (is_draining)
-		finish();
+		loop_stop();
 }
 
 /* ---- signals ---- */

@@ -5,8 +5,13 @@
 Run: test_resources.py [-v]
 """
 
+import json
 import os
+import signal
+import socket
 import struct
+import tempfile
+import threading
 import time
 import unittest
 
@@ -94,6 +99,29 @@ class DescriptorTest(FaultTest):
         for sock in clients:
             sock.close()
         self.serves()
+
+
+class SignerTest(unittest.TestCase):
+    def test_lost_with_a_request_under_way(self):
+        """The proxy ends, and the request has its line."""
+        with tempfile.TemporaryDirectory() as folder:
+            proxy = world.Proxy(folder, faults.DATA, program=world.native(FaultTest.path), trust=faults.folder())
+            came = threading.Event()
+
+            def serve(conn):
+                read_head(conn)
+                came.set()
+                faults.read_to_end(conn)
+
+            faults.PLAIN.serve = serve
+            with socket.create_connection(("127.0.0.1", proxy.port)) as sock:
+                sock.sendall(faults.plain_request())
+                self.assertTrue(came.wait(faults.PATIENCE))
+                with open(f"/proc/{proxy.process.pid}/task/{proxy.process.pid}/children", encoding="ascii") as file:
+                    os.kill(int(file.read()), signal.SIGKILL)
+                self.assertEqual(proxy.process.wait(faults.PATIENCE), 1)
+            with open(proxy.audit_path, encoding="utf-8") as file:
+                self.assertEqual([json.loads(line)["reason"] for line in file], ["proxy_ended"])
 
 
 class MemoryTest(FaultTest):
