@@ -26,6 +26,7 @@ struct upstream_h2 {
 	unsigned patience_ms; /* that was granted then */
 	size_t told_count;    /* streams when the pool was told last */
 	bool is_over;
+	const char *problem; /* what the server did wrong; static; or NULL */
 };
 
 struct upstream_stream {
@@ -267,12 +268,18 @@ static void complete(struct upstream_stream *stream)
 static void lose(struct upstream_stream *stream, bool may_retry, const char *detail)
 {
 	bool is_flooded = stream->h2.link->io->is_flooded;
+	const char *problem = owner_of(stream->h2.link)->problem;
 	struct exchange *exchange = let_go(stream);
 
 	if (!exchange || (may_retry && exchange_retry(exchange)))
 		return;
-	exchange_upstream_failed(exchange, 502, is_flooded ? "upstream_tls" : "upstream_closed",
-				 is_flooded ? "handshake messages without an end" : detail);
+	if (is_flooded)
+		exchange_upstream_failed(exchange, 502, "upstream_tls",
+					 "handshake messages without an end");
+	else
+		exchange_upstream_failed(exchange, 502,
+					 problem ? "upstream_protocol" : "upstream_closed",
+					 problem ? problem : detail);
 }
 
 /* It is the server that is waited for where the request is out, where it does not take what is there of it (the
@@ -316,8 +323,7 @@ static void settle(struct h2_stream *h2, unsigned due)
 /* What the server did wrong is told to the exchanges when their streams end with the connection. */
 static void on_broken(struct h2_link *link, const char *detail)
 {
-	(void)link;
-	(void)detail;
+	owner_of(link)->problem = detail;
 }
 
 static void defer(struct h2_link *link)

@@ -98,6 +98,9 @@ NO_ANSWER = {
     "nothing": b"",
 }  # fmt: skip
 
+# Of these, what ends the connection as the server's fault.
+NAMED = ("CONTINUATION without an end", "bytes of HTTP/1", "SETTINGS of 5 bytes", "MAX_FRAME_SIZE of 1")
+
 # Behind an answer's head, and some of its body: visibly cut.
 CUT = {
     "RST_STREAM": head() + data(b"part", 0) + reset(INTERNAL_ERROR),
@@ -184,6 +187,8 @@ class ClientTest(faults.FaultTest):
                 status, body = self.answer_to(answer)
                 self.assertEqual(status, 502)
                 self.assertIn(json.loads(body)["reason"], ("upstream_closed", "upstream_protocol"))
+                if name in NAMED:
+                    self.assertEqual(json.loads(body)["reason"], "upstream_protocol")
                 self.assertEqual(self.streams[0]["authorization"], f"Bearer {faults.TOKEN}")
                 self.assertEqual(self.lines(1)[-1]["verdict"], "error")
         self.assertEqual(self.answer_to(OK, ends=False), (200, b"ok"))
