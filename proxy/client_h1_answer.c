@@ -187,7 +187,8 @@ static void on_done(void *stream, bool close_after)
 	struct client_h1 *h1 = h1_of(client);
 
 	h1->is_answered = h1->is_answering = h1->is_raw = false;
-	h1->state = close_after || h1->is_last ? CLOSING : HEAD;
+	/* At SIGTERM a head that was out already had said nothing of the end. */
+	h1->state = close_after || h1->is_last || reload_is_draining() ? CLOSING : HEAD;
 	client_set_deadline(client, CLIENT_IDLE_MS);
 	client_h1_run(client);
 }

@@ -290,6 +290,10 @@ int h2_head_to_request(struct h2_head *head, bool ends, struct request *ret_requ
 		spoil(head, 400, "bad_http2", "extended CONNECT was not offered");
 	if (is_word(ret_request->method, "CONNECT"))
 		spoil(head, 400, "nested_connect", "CONNECT inside CONNECT");
+	if (http1_equals(ret_request->method, SPAN("connect")))
+		spoil(head, 400, "bad_http2", "methods are case-sensitive");
+	if (is_word(ret_request->target, "*") && !is_word(ret_request->method, "OPTIONS"))
+		spoil(head, 400, "bad_http2", "* as a path is for OPTIONS alone");
 	if (!ret_request->method.len || !ret_request->target.len || !wanted[2].is_seen)
 		spoil(head, 400, "bad_http2", "a pseudo-field is missing or empty");
 	if (!is_word(scheme, "https"))

@@ -24,6 +24,7 @@
 #include "proxy/listen.h"
 #include "proxy/loop.h"
 #include "proxy/pool.h"
+#include "proxy/tls.h"
 
 enum { ROUTES_FILE_MAX = 8 * 1024 * 1024 };
 
@@ -76,8 +77,9 @@ static void reload(void)
 	} else {
 		routetable_unref(table);
 		table = fresh;
-		/* Connections are pooled by route, and these are no longer asked for. */
+		/* Connections and sessions are kept by route, and these are no longer asked for. */
 		pool_drain();
+		tls_connect_forget();
 	}
 	audit_write(&record);
 }

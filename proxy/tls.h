@@ -58,6 +58,9 @@ bool tls_is_h2(const SSL *ssl);
 SSL *tls_connect_new(const char *host, uint16_t port, const void *partition, bool offers_h2,
 		     bool is_through_upstream, struct err *err);
 
+/* No session there is so far is resumed any more: by `partition` they are of routes that may be gone. */
+void tls_connect_forget(void);
+
 /* After a handshake failed: "upstream_tls_verify" or "upstream_tls", and a sentence that tells which
  * check failed (expired, wrong name, unknown issuer …). Empties OpenSSL's error queue. */
 const char *tls_connect_failure(SSL *ssl, char *ret_detail, size_t size);

@@ -94,6 +94,11 @@ void tls_connect_clear(void)
 	tls_session_clear();
 }
 
+void tls_connect_forget(void)
+{
+	tls_session_clear();
+}
+
 /* ---- connections ---- */
 
 /* Comes with each ticket. 0: the session stays OpenSSL's. */

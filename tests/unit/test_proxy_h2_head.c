@@ -112,6 +112,10 @@ static const struct list requests[] = {
 	{ { { ":method", "CONNECT" }, { ":protocol", "websocket" }, HTTPS, PATH, AUTHORITY },
 	  .status = 400,
 	  .reason = "bad_http2" },
+	{ { { ":method", "connect" }, HTTPS, PATH, AUTHORITY },
+	  .status = 400,
+	  .reason = "bad_http2" },
+	{ { GET, HTTPS, { ":path", "*" }, AUTHORITY }, .status = 400, .reason = "bad_http2" },
 	/* who and where */
 	{ { GET, { ":scheme", "http" }, PATH, AUTHORITY },
 	  .status = 400,

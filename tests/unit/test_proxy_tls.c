@@ -79,6 +79,8 @@ Test(proxy_tls, sessions_keep_to_their_route_port_and_way)
 	cr_assert_not(resumes(connect_to(HOST, &one), accept_for(HOST)));
 	cr_assert(resumes(connect_to(HOST, &one), accept_for(HOST)));
 	cr_assert_not(resumes(connect_to(HOST, &other), accept_for(HOST)), "another route");
+	tls_connect_forget();
+	cr_assert_not(resumes(connect_to(HOST, &one), accept_for(HOST)), "other routes since");
 	cr_assert_not(
 		resumes(tls_connect_new(HOST, 8443, &one, true, false, &err), accept_for(HOST)),
 		"another port");
