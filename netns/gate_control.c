@@ -134,8 +134,10 @@ int gate_read_reply(int control_fd, struct err *err)
 	size_t count = 0;
 	ssize_t n = fd_recv(control_fd, &reply, sizeof(reply), NULL, 0, &count);
 
-	if (n != (ssize_t)sizeof(reply))
+	if (n == 0 || n == -ECONNRESET)
 		return err_set(err, EOWNERDEAD, "the gate ended");
+	if (n != (ssize_t)sizeof(reply))
+		return err_set(err, EPROTO, "the gate sent half an answer");
 	reply.err.text[sizeof(reply.err.text) - 1] = '\0';
 	return reply.code < 0 ? err_set(err, -reply.code, "%s", reply.err.text) : 0;
 }

@@ -201,8 +201,10 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 	} else if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
 		   (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA)) {
 		stream = find(session, frame->hd.stream_id);
-		if (stream)
+		if (stream) {
 			stream->we_ended = true;
+			stream->moved_ms = loop_now_ms(); /* the answer's time begins */
+		}
 	}
 	return 0;
 }

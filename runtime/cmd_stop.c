@@ -205,6 +205,7 @@ int cmd_stop(int argc, char **argv)
 	struct err err = { "" };
 	int rc;
 
+	(void)state_umask();
 	if (argc != 2 || argv[1][0] == '-') {
 		log_error("usage: bottle stop NAME");
 		return EXIT_BOTTLE_FAILED;
@@ -230,6 +231,7 @@ int cmd_prune(int argc, char **argv)
 	int rc;
 
 	(void)argv;
+	(void)state_umask();
 	if (argc != 1) {
 		log_error("usage: bottle prune");
 		return EXIT_BOTTLE_FAILED;

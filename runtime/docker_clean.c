@@ -215,6 +215,8 @@ static int clean_kind(bool is_podman, enum docker_kind kind, const char *bottle,
 
 	TRY(list(is_podman, kind, &out, err));
 	rows = out.data ? rows_of(is_podman, &out) : NULL;
+	if (out.len && !json_is_array(rows))
+		return err_set(err, EPROTO, STEP ": what the engine listed is no JSON array");
 	json_array_foreach(rows, i, row)
 	{
 		struct left left;

@@ -119,7 +119,7 @@ static int add_empty(struct strlist *argv, const char *target)
 
 	buf_puts(&text, "--mount=type=tmpfs");
 	put_field(&text, "target", target);
-	buf_puts(&text, ",readonly,tmpfs-size=4096,tmpfs-mode=0555");
+	buf_puts(&text, ",ro,tmpfs-size=4096,tmpfs-mode=0555");
 	rc = text.failed ? -ENOMEM : strlist_add(argv, text.data);
 	buf_clear(&text);
 	return rc;

@@ -121,22 +121,34 @@ static int check_kind(struct plan_bind *bind, struct err *err)
 
 /* --- the binds --------------------------------------------------------------------------------- */
 
-/* Whether `folder` lies where the caller works, by the current folder and the manifest's. */
+/* A folder that a bottle may be given, so that an earlier run may have written it. */
+static bool may_be_given(const struct plan *plan, const char *folder)
+{
+	struct err unsaid;
+
+	return check_not_common(folder, "", &unsaid) == 0 &&
+	       plan_homes_check(folder, "", plan->home, &unsaid) == 0;
+}
+
+/* By where the caller works: not by `/` or a home, under which everything lies. */
+static bool is_under(const struct plan *plan, const char *folder, const char *place)
+{
+	char real[PATH_MAX];
+
+	/* What cannot be told apart is taken for it. */
+	return plan_path_resolve(place, NULL, NULL, real) < 0 ||
+	       (may_be_given(plan, real) && plan_path_is_below(folder, real));
+}
+
+/* Whether `folder` is the caller's project's, by the current folder and the manifest's. */
 static bool is_of_project(const struct plan *plan, const char *folder)
 {
 	const char *manifest = plan->manifest.path;
 	const char *slash = manifest ? strrchr(manifest, '/') : NULL;
 	cleanup_free char *named = slash ? str_printf("%.*s", (int)(slash - manifest) + 1, manifest)
 					 : NULL;
-	char real[PATH_MAX];
 
-	/* What cannot be told apart is taken for it. */
-	if (plan_path_resolve(".", NULL, NULL, real) < 0 || plan_path_is_below(folder, real))
-		return true;
-	if (!slash)
-		return false;
-	return !named || plan_path_resolve(named, NULL, NULL, real) < 0 ||
-	       plan_path_is_below(folder, real);
+	return is_under(plan, folder, ".") || (slash && (!named || is_under(plan, folder, named)));
 }
 
 /* For plan_path_resolve, ctx is the plan. Which folders earlier runs wrote nobody has noted. A link of the
@@ -144,10 +156,8 @@ static bool is_of_project(const struct plan *plan, const char *folder)
 static bool may_be_a_runs(const void *ctx, const char *folder)
 {
 	const struct plan *plan = ctx;
-	struct err unsaid;
 
-	return is_of_project(plan, folder) && check_not_common(folder, "", &unsaid) == 0 &&
-	       plan_homes_check(folder, "", plan->home, &unsaid) == 0;
+	return is_of_project(plan, folder) && may_be_given(plan, folder);
 }
 
 static int resolve(const struct plan *plan, const struct request *request,

@@ -162,6 +162,19 @@ $(printf '%10u %10u %10u' "$(id -u)" 0 1)"
 	[ "$outside" = private ]
 }
 
+@test "from / a link to the work folder is the caller's own, below the work folder it may be a run's" {
+	mkdir release
+	ln -s release current
+	link=$PWD/current
+	run "$bottle" run -q --allow up.test --workdir current -- pwd
+	exits 125
+	has "an earlier run may have made"
+	cd /
+	run "$bottle" run -q --allow up.test --workdir "$link" -- pwd
+	exits 0
+	is "$(realpath "$link")"
+}
+
 @test "an odd umask is the agent's, and closes nothing of bottle's own" {
 	export XDG_STATE_HOME=$BATS_TEST_TMPDIR/fresh
 	# bats keeps what `run` saw in files of its own.

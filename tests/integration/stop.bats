@@ -139,3 +139,10 @@ is_held() { [ -e "$1" ] && ! flock --nonblock "$1" true; }
 	exits 125
 	has "usage: bottle prune"
 }
+
+@test "an odd umask of prune's closes no folder to the next command" {
+	export XDG_STATE_HOME=$BATS_TEST_TMPDIR/fresh
+	run bash -c 'umask 277; exec "$1" prune' - "$bottle"
+	exits 0
+	[ "$(stat -c %a "$XDG_STATE_HOME" "$XDG_STATE_HOME/bottle" | sort -u)" = 700 ]
+}

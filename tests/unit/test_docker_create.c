@@ -53,7 +53,7 @@ static struct plan *make_plan(const char *home)
 Test(docker_create, a_folder_is_masked_whatever_its_name)
 {
 	cleanup_with(free_plan) struct plan *plan = make_plan("/home/agent");
-	cleanup_free char *want = str_printf("--mount=type=tmpfs,\"target=%s\",readonly,"
+	cleanup_free char *want = str_printf("--mount=type=tmpfs,\"target=%s\",ro,"
 					     "tmpfs-size=4096,tmpfs-mode=0555",
 					     odd);
 	struct mount_op op = { .kind = MOUNT_MASK, .at = strdup(odd) };
