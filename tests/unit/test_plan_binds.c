@@ -178,6 +178,7 @@ Test(plan_binds, a_symlink_below_the_manifests_folder_is_refused)
 	assert_refused(below("home/other"), "agent.read_only");
 	cr_assert_not_null(strstr(err.text, "an earlier run may have made"));
 	free(plan.manifest.path);
+	free(plan.work_folder);			       /* the first plan's */
 	plan.manifest.path = strdup("../work/b.yaml"); /* as `-f` may name it */
 	cr_assert_eq(chdir(below("home/other")), 0);
 	assert_refused(below("home/other"), "an earlier run may have made");
