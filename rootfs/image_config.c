@@ -6,13 +6,13 @@
 #include "rootfs/image_config.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "rootfs/digest.h"
 
 void image_config_clear(struct image_config *config)
@@ -33,11 +33,6 @@ struct parse {
 	size_t text_bytes; /* so far, of lists */
 	struct err *err;
 };
-
-static void free_json(json_t **json)
-{
-	json_decref(*json);
-}
 
 static int no_memory(struct parse *parse)
 {
@@ -198,7 +193,8 @@ int image_config_parse(struct image_config *ret_config, const char *text, size_t
 	cleanup_with(image_config_clear) struct image_config config = { 0 };
 	struct parse parse = { .err = err };
 	json_error_t where;
-	cleanup_with(free_json) json_t *top = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
+	cleanup_with(json_clear)
+		json_t *top = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
 	char shown[JSON_ERROR_TEXT_LENGTH];
 
 	if (!top)

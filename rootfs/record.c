@@ -4,16 +4,11 @@
 #include "rootfs/record.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-
-static void free_json(json_t **json)
-{
-	json_decref(*json);
-}
+#include "base/json.h"
 
 static json_t *list_of(const struct strlist *list)
 {
@@ -29,7 +24,7 @@ static json_t *list_of(const struct strlist *list)
 
 int record_render(const struct image *image, struct buf *ret_text, struct err *err)
 {
-	cleanup_with(free_json) json_t *json = json_pack(
+	cleanup_with(json_clear) json_t *json = json_pack(
 		"{s:i, s:o, s:o, s:s, s:s, s:I, s:I, s:o, s:I, s:I}", "version", RECORD_VERSION,
 		"argv", list_of(&image->argv), "env", list_of(&image->env), "workdir",
 		image->workdir, "user", image->user, "uid", (json_int_t)image->uid, "gid",
@@ -94,7 +89,7 @@ static bool label_is_one(const struct image *image, const char *key)
 
 int record_parse(const char *text, size_t len, struct image *image, struct err *err)
 {
-	cleanup_with(free_json) json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	cleanup_with(json_clear) json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
 	int rc;
 
 	if (!json)

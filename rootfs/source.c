@@ -26,11 +26,6 @@ void source_clear(struct source *source)
 	*source = (struct source){ 0 };
 }
 
-void source_json_free(json_t **json)
-{
-	json_decref(*json);
-}
-
 const char *source_architecture(void)
 {
 	return ROOTFS_ARCHITECTURE;

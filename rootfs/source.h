@@ -72,7 +72,6 @@ int source_parse_json(const struct image_archive *archive, const char *blob_name
 int source_read(const struct image_archive *archive, const struct descriptor *descriptor,
 		struct buf *ret_text, struct err *err) MUST_CHECK;
 void descriptor_clear(struct descriptor *descriptor);
-void source_json_free(json_t **json);
 int source_add_layer(struct source *source, const struct image_archive *archive,
 		     struct descriptor *take, struct err *err) MUST_CHECK;
 

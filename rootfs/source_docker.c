@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "rootfs/digest.h"
 #include "rootfs/store.h"
 
@@ -138,7 +139,7 @@ static int take_name(const struct image_archive *archive, const json_t *image, c
 int source_docker_name(const struct image_archive *archive, const char *config_hex, char **ret_name,
 		       struct err *err)
 {
-	cleanup_with(source_json_free) json_t *images = NULL;
+	cleanup_with(json_clear) json_t *images = NULL;
 	const json_t *image;
 	size_t i;
 
@@ -160,7 +161,7 @@ int source_select_docker(const struct image_archive *archive, const char *wanted
 {
 	cleanup_with(source_clear) struct source source = { 0 };
 	cleanup_with(descriptor_clear) struct descriptor config = { 0 };
-	cleanup_with(source_json_free) json_t *images = NULL;
+	cleanup_with(json_clear) json_t *images = NULL;
 	const json_t *image = NULL;
 
 	TRY(read_manifest(archive, &images, err));

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "rootfs/digest.h"
 #include "rootfs/store.h"
 
@@ -125,7 +126,7 @@ static int walk_nested(struct candidates *found, const json_t *json, const char 
 		       struct err *err)
 {
 	cleanup_with(descriptor_clear) struct descriptor descriptor = { 0 };
-	cleanup_with(source_json_free) json_t *index = NULL;
+	cleanup_with(json_clear) json_t *index = NULL;
 	cleanup_with(buf_clear) struct buf text = { 0 };
 
 	if (depth == SOURCE_INDEX_DEPTH_MAX)
@@ -249,7 +250,7 @@ static int take_parts(const struct image_archive *archive, const json_t *manifes
 static int take_image(const struct image_archive *archive, const struct candidate *item,
 		      struct source *source, struct err *err)
 {
-	cleanup_with(source_json_free) json_t *manifest = NULL;
+	cleanup_with(json_clear) json_t *manifest = NULL;
 	cleanup_with(buf_clear) struct buf text = { 0 };
 
 	TRY(source_read(archive, &item->manifest, &text, err));
@@ -265,7 +266,7 @@ int source_select_oci(const struct image_archive *archive, const char *wanted_na
 {
 	cleanup_with(candidates_clear) struct candidates found = { .archive = archive };
 	cleanup_with(source_clear) struct source source = { 0 };
-	cleanup_with(source_json_free) json_t *index = NULL;
+	cleanup_with(json_clear) json_t *index = NULL;
 	cleanup_with(buf_clear) struct buf text = { 0 };
 	struct descriptor top = { .blob_name = (char[]){ "index.json" } };
 	const struct candidate *item = NULL;

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,6 +19,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "runtime/secrets.h"
 
@@ -32,10 +32,6 @@ static const char *const source_names[] = {
 _Static_assert(sizeof(source_names) / sizeof(source_names[0]) == AUDIT_SOURCES,
 	       "name every source");
 
-static void json_clear(json_t **value)
-{
-	json_decref(*value);
-}
 #define cleanup_json cleanup_with(json_clear)
 
 /* ---- the file ---- */

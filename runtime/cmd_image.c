@@ -2,7 +2,6 @@
  * `bottle image`: proxy images in and out of the store. Runs in: launcher, as the caller; starts
  * nothing. A subcommand, so it may print. */
 #include "runtime/cmd_image.h"
-#include "runtime/state.h"
 
 #include <getopt.h>
 #include <jansson.h>
@@ -265,7 +264,6 @@ int cmd_image(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
 		if (strcmp(argv[1], verbs[i].name) != 0)
 			continue;
-		(void)state_umask();
 		optind = 0; /* glibc: start anew, getopt(3) */
 		return verbs[i].fn(argc - 1, argv + 1);
 	}

@@ -60,11 +60,10 @@ static int make_plan(struct plan *plan, const struct run_options *options, struc
 static int planned(const struct run_options *options, struct timings *timings)
 {
 	cleanup_with(plan_clear) struct plan plan = { 0 };
-	const mode_t callers_umask = state_umask();
 	struct err err = { 0 };
 	int rc = make_plan(&plan, options, &err);
 
-	plan.umask = callers_umask;
+	plan.umask = state_callers_umask();
 	if (rc == 0 && options->dry_run)
 		rc = token_check_dry(&plan, &err);
 	if (rc < 0) {

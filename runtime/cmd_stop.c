@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "runtime/backend.h"
 #include "runtime/commands.h"
@@ -90,11 +90,6 @@ static int end_run(const struct search *search, const char *folder, pid_t pid)
 			return 0;
 	}
 	return -ETIMEDOUT;
-}
-
-static void json_clear(json_t **value)
-{
-	json_decref(*value);
 }
 
 static void consider(void *ctx, const char *folder, const char *info)
@@ -205,7 +200,6 @@ int cmd_stop(int argc, char **argv)
 	struct err err = { "" };
 	int rc;
 
-	(void)state_umask();
 	if (argc != 2 || argv[1][0] == '-') {
 		log_error("usage: bottle stop NAME");
 		return EXIT_BOTTLE_FAILED;
@@ -231,7 +225,6 @@ int cmd_prune(int argc, char **argv)
 	int rc;
 
 	(void)argv;
-	(void)state_umask();
 	if (argc != 1) {
 		log_error("usage: bottle prune");
 		return EXIT_BOTTLE_FAILED;

@@ -62,7 +62,6 @@ int cmd_trust(int argc, char **argv)
 		log_error("usage: bottle trust [FILE]");
 		return EXIT_BOTTLE_FAILED;
 	}
-	(void)state_umask();
 	if (trust(argc == 2 ? argv[1] : "bottle.yaml", &err) < 0) {
 		log_error("%s", err.text);
 		return EXIT_BOTTLE_FAILED;

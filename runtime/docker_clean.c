@@ -11,7 +11,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "runtime/backend.h"
 #include "runtime/docker_names.h"
 #include "runtime/docker_run.h"
@@ -36,11 +36,6 @@ struct left {
 };
 
 enum life { LIFE_DEAD, LIFE_ALIVE, LIFE_OTHER_HOST, LIFE_IN_DOUBT };
-
-static void json_clear(json_t **value)
-{
-	json_decref(*value);
-}
 
 /* ---- whose ---- */
 

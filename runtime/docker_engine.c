@@ -3,22 +3,17 @@
 #include "runtime/docker_engine.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "runtime/docker_cli.h"
 
 #define STEP "engine"
 
 enum { ENGINE_MS = 15 * 1000 };
-
-static void json_clear(json_t **value)
-{
-	json_decref(*value);
-}
 
 /* ---- the host's address on the internal network ---- */
 

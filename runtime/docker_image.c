@@ -3,11 +3,11 @@
 #include "runtime/docker_image.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "native_digest.h"
 #include "rootfs/user_spec.h"
 #include "runtime/docker_cli.h"
@@ -20,11 +20,6 @@
 #define INPUTS_LABEL "bottle.inputs"
 
 enum { OUR_USER = 1000 };
-
-static void json_clear(json_t **value)
-{
-	json_decref(*value);
-}
 
 void docker_image_clear(struct docker_image *image)
 {

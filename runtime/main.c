@@ -11,6 +11,7 @@
 #include "runtime/cmd_image.h"
 #include "runtime/commands.h"
 #include "runtime/options.h"
+#include "runtime/state.h"
 #include "runtime/stdio.h"
 #include "runtime/title.h"
 
@@ -137,6 +138,7 @@ int main(int argc, char **argv)
 	/* A limit on the size of files is to be an error like a full disk, which is said: an agent can make the
 	 * audit log reach it, and would have the launcher die without a word. */
 	signal(SIGXFSZ, SIG_IGN);
+	state_set_umask();
 	if (stdio_fill_closed(&err) < 0)
 		return EXIT_BOTTLE_FAILED; /* there is nowhere to say it */
 	/* Whatever the caller left open must not reach anything that is forked from here. */

@@ -39,8 +39,9 @@ int state_open(struct state *ret_state, struct err *err) MUST_CHECK;
 void state_clear(struct state *state);
 
 /* Takes out of the caller's umask what would close our own folders to ourselves (0277 makes folders that
- * nothing can be put into); returns the caller's, which the agent keeps. */
-mode_t state_umask(void);
+ * nothing can be put into). Once, before any is made; the agent gets the caller's back. */
+void state_set_umask(void);
+mode_t state_callers_umask(void);
 
 /* Only the paths, nothing is made: for the plan. */
 int state_paths(struct state *ret_state, struct err *err) MUST_CHECK;

@@ -31,12 +31,17 @@ void state_clear(struct state *state)
 	state_init(state);
 }
 
-mode_t state_umask(void)
-{
-	mode_t callers = umask(077);
+static mode_t callers_umask;
 
-	umask(callers & ~(mode_t)0700);
-	return callers;
+void state_set_umask(void)
+{
+	callers_umask = umask(077);
+	umask(callers_umask & ~(mode_t)0700);
+}
+
+mode_t state_callers_umask(void)
+{
+	return callers_umask;
 }
 
 static const char *absolute_env(const char *name)

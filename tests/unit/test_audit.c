@@ -4,7 +4,6 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/json.h"
 #include "runtime/audit.h"
 #include "runtime/secrets.h"
 #include "tests/lib/in_child.h"
@@ -78,11 +78,6 @@ static json_t *record(int index)
 	value = json_loadb(line, (size_t)(end - line), JSON_REJECT_DUPLICATES, NULL);
 	cr_assert(json_is_object(value), "%.*s", (int)(end - line), line);
 	return value;
-}
-
-static void json_clear(json_t **value)
-{
-	json_decref(*value);
 }
 
 /* Good until the next but three. */

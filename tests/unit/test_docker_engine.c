@@ -3,37 +3,18 @@
  * one printed. */
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "runtime/docker_engine.h"
-
-static char program[64];
+#include "tests/lib/stand_in_cli.h"
 
 static void cli(const char *version, const char *info)
 {
-	int fd;
-
-	strcpy(program, "/tmp/test_docker_engine.XXXXXX");
-	fd = mkstemp(program);
-	cr_assert_geq(fd, 0);
-	dprintf(fd, "#!/bin/sh\n[ \"$1\" = version ] && exec echo '%s'\nexec echo '%s'\n", version,
-		info);
-	fchmod(fd, 0700);
-	close(fd);
-	setenv("BOTTLE_DOCKER", program, 1);
+	stand_in_cli("[ \"$1\" = version ] && exec echo '%s'\nexec echo '%s'", version, info);
 }
 
-static void clear(void)
-{
-	unlink(program);
-}
-
-TestSuite(docker_engine, .fini = clear, .timeout = 30);
+TestSuite(docker_engine, .fini = stand_in_cli_clear, .timeout = 30);
 
 static void check(const char *name, enum docker_gateway gateway, bool is_podman, bool is_rootless,
 		  const char *option)
@@ -62,11 +43,11 @@ Test(docker_engine, docker_is_told_to_give_the_bridge_no_address_as_its_version_
 	cli(DOCKER("20.10.24+dfsg1"), "unasked");
 	check("Docker Engine 20.10.24+dfsg1", DOCKER_GATEWAY_INHIBITED, false, false,
 	      "--opt=com.docker.network.bridge.inhibit_ipv4=true");
-	clear();
+	stand_in_cli_clear();
 	cli(DOCKER("28.0.1"), "unasked");
 	check("Docker Engine 28.0.1", DOCKER_GATEWAY_ISOLATED, false, false,
 	      "--opt=com.docker.network.bridge.gateway_mode_ipv4=isolated");
-	clear();
+	stand_in_cli_clear();
 	cli(DOCKER("19.03.1"), "unasked");
 	check("Docker Engine 19.03.1", DOCKER_GATEWAY_OPEN, false, false, NULL);
 }
@@ -75,7 +56,7 @@ Test(docker_engine, podman_is_known_by_what_it_does_not_print)
 {
 	cli(PODMAN("4.3.1"), "true");
 	check("podman 4.3.1", DOCKER_GATEWAY_PODMANS, true, true, "--disable-dns");
-	clear();
+	stand_in_cli_clear();
 	cli(PODMAN("4.3.1"), "false");
 	check("podman 4.3.1", DOCKER_GATEWAY_OPEN, true, false, "--disable-dns");
 }

@@ -342,23 +342,31 @@ Test(relay, a_relay_holds_no_environment_and_no_other_descriptor)
 	cr_assert_eq(in_child(holds_little, NULL), 0);
 }
 
+/* A signalfd(2) that has one to tell. */
+static int open_with_a_signal(void)
+{
+	sigset_t usr1;
+	int fd;
+
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &usr1, NULL);
+	fd = signalfd(-1, &usr1, SFD_CLOEXEC);
+	raise(SIGUSR1);
+	return fd;
+}
+
 static int finish_can_be_interrupted(void *arg)
 {
 	struct relay relay;
 	struct err err;
-	sigset_t usr1;
-	int fds[2], signal_fd;
+	int fds[2];
 
 	(void)arg;
 	CHECK(start_on_pipe(&relay, NULL, fds) == 0);
 	CHECK(write_pattern(relay.agent_fd[1], 200000) ==
 	      0); /* more than the reader's pipe holds */
-	sigemptyset(&usr1);
-	sigaddset(&usr1, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &usr1, NULL);
-	signal_fd = signalfd(-1, &usr1, SFD_CLOEXEC);
-	raise(SIGUSR1);
-	CHECK(relay_finish(&relay, signal_fd, -1, &err) == -EINTR);
+	CHECK(relay_finish(&relay, open_with_a_signal(), -1, &err) == -EINTR);
 	CHECK(relay.process[0].pidfd >= 0);
 	relay_clear(&relay);
 	CHECK(relay.count == 0);
@@ -430,8 +438,7 @@ static int unread_is_remembered(void *arg)
 	struct stdio_plan plan;
 	struct relay relay;
 	struct err err;
-	sigset_t usr1;
-	int fds[2], signal_fd;
+	int fds[2];
 
 	(void)arg;
 	CHECK(dup2(2, REPORT_FD) == REPORT_FD && pipe2(fds, O_CLOEXEC) == 0);
@@ -441,12 +448,7 @@ static int unread_is_remembered(void *arg)
 	plan.kind[2] = STDIO_NULL;
 	CHECK(relay_start(&plan, NULL, &relay, &err) == 0 && relay.count == 2);
 	CHECK(write_pattern(relay.agent_fd[1], 200000) == 0);
-	sigemptyset(&usr1);
-	sigaddset(&usr1, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &usr1, NULL);
-	signal_fd = signalfd(-1, &usr1, SFD_CLOEXEC);
-	raise(SIGUSR1);
-	CHECK(relay_finish(&relay, signal_fd, -1, &err) == -EINTR);
+	CHECK(relay_finish(&relay, open_with_a_signal(), -1, &err) == -EINTR);
 	CHECK(relay.process[0].pidfd < 0 && relay.process[1].pidfd >= 0);
 	for (size_t left = 200000; left;) {
 		char bytes[4096];

@@ -374,13 +374,13 @@ Test(state, an_odd_umask_does_not_close_our_folders)
 	const mode_t was = umask(0777);
 	struct strlist warnings = { 0 };
 	struct state_run run;
-	mode_t callers = state_umask();
 	struct stat st;
 
+	state_set_umask();
 	open_state(&state);
 	begin(&state, &run);
 	umask(was);
-	cr_assert_eq(callers, 0777);
+	cr_assert_eq(state_callers_umask(), 0777);
 	cr_assert_eq(stat(below(".local"), &st), 0);
 	cr_assert_eq(st.st_mode & 0777, 0700);
 	cr_assert_eq(fstat(run.dir_fd, &st), 0);
