@@ -368,6 +368,16 @@ static int add_agent_env(struct plan *plan, struct strlist *argv)
 
 /* ---- what cannot be said ---- */
 
+/* What a line of --env-file cannot be, or NULL. */
+static const char *unfit_line(const char *item)
+{
+	enum { LINE_MAX_BYTES = 64 * 1024 - 1 }; /* of Go's bufio.Scanner */
+
+	if (strpbrk(item, "\r\n"))
+		return "has a line break in its value";
+	return strlen(item) > LINE_MAX_BYTES ? "has more than 64 KiB" : NULL;
+}
+
 static int check_env(const struct plan *plan, struct err *err)
 {
 	const struct strlist *env = &plan->agent.env;
@@ -376,15 +386,15 @@ static int check_env(const struct plan *plan, struct err *err)
 		const char *item = env->items[i];
 		size_t len = strcspn(item, "=");
 
-		if (is_the_callers(plan, item, len) && strpbrk(item, "\r\n") &&
+		if (is_the_callers(plan, item, len) && unfit_line(item) &&
 		    docker_cli_env_way(item, len) == DOCKER_CLI_ENV_FILE)
 			return err_set(
 				err, EINVAL,
-				"the agent's variable %.*s has a line break in its value: "
-				"with --backend docker that is not possible for one that "
+				"the agent's variable %.*s %s: with --backend docker that is not "
+				"possible for one that "
 				"Docker's CLI reads too; take it out of env and pass_env, or "
 				"give it another name",
-				(int)len, item);
+				(int)len, item, unfit_line(item));
 	}
 	return 0;
 }

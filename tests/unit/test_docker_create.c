@@ -109,3 +109,20 @@ Test(docker_create, a_line_holds_no_line_break)
 	cr_assert_not_null(strstr(err.text, "XDG_KEY has a line break"));
 	cr_assert_null(strstr(err.text, "two"));
 }
+
+Test(docker_create, a_line_holds_no_more_than_the_cli_reads)
+{
+	static char item[64 * 1024 + 1] = "XDG_KEY=";
+	cleanup_with(free_plan) struct plan *plan = make_plan("/home/agent");
+	struct err err = { "" };
+
+	memset(item + 8, 'x', sizeof(item) - 10); /* 65,535 bytes */
+	cr_assert_eq(strlist_add(&plan->agent.env, item), 0);
+	cr_assert_eq(strlist_add(&plan->manifest.agent.pass_env, "XDG_KEY"), 0);
+	cr_assert_eq(docker_create_check(plan, &err), 0, "%s", err.text);
+	strlist_clear(&plan->agent.env);
+	item[sizeof(item) - 2] = 'x';
+	cr_assert_eq(strlist_add(&plan->agent.env, item), 0);
+	cr_assert_eq(docker_create_check(plan, &err), -EINVAL);
+	cr_assert_not_null(strstr(err.text, "XDG_KEY has more than 64 KiB"));
+}
