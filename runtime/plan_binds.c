@@ -60,18 +60,19 @@ static int check_place(const char *path, const char *what, const struct plan *pl
 }
 
 /* A folder that the agent writes must not hold what bottle trusts, nor lie in it. */
-static int check_kept(const char *path, const char *what, const char *kept, struct err *err)
+static int check_kept(const struct plan_path_place *place, const char *what, const char *kept,
+		      struct err *err)
 {
 	char real[PATH_MAX];
 	int rc = plan_path_resolve(kept, NULL, NULL, real);
 
 	if (rc < 0)
 		return err_sys(err, -rc, "%s", kept);
-	if (!plan_path_lies_in(real, path) && !plan_path_lies_in(path, real))
+	if (!plan_path_holds(place, real, NULL) && !plan_path_lies_in(place, real))
 		return 0;
 	return err_set(err, EINVAL,
 		       "%s %s: overlaps %s, where bottle keeps what the agent must not write", what,
-		       path, kept);
+		       place->path, kept);
 }
 
 /* These very folders are many programs', whoever asks; what lies below them may be a project's. */
@@ -93,11 +94,13 @@ static int check_writable(const char *path, const char *what, const struct plan 
 			  const struct plan_dirs *dirs, struct err *err)
 {
 	const char *const kept[] = { dirs->data, dirs->state, dirs->runtime };
+	struct plan_path_place place;
 
 	TRY(check_not_common(path, what, err));
 	TRY(plan_homes_check(path, what, plan->home, err));
+	plan_path_place(path, &place);
 	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-		TRY(check_kept(path, what, kept[i], err));
+		TRY(check_kept(&place, what, kept[i], err));
 	return 0;
 }
 

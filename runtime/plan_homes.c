@@ -32,19 +32,32 @@ static const char *const kept_in_homes[] = {
 	".config/environment.d",
 };
 
-static int check_system(const char *path, const char *what, struct err *err)
+/* What is checked, and the homes it was checked against (canonical): one person's comes up three times. */
+struct check {
+	const struct plan_path_place *place;
+	const char *what; /* an option or a key, for the sentence */
+	struct strlist homes;
+};
+
+static void check_clear(struct check *check)
+{
+	strlist_clear(&check->homes);
+}
+
+static int check_system(const struct check *check, struct err *err)
 {
 	for (size_t i = 0; i < sizeof(system_trees) / sizeof(system_trees[0]); i++)
-		if (plan_path_lies_in(path, system_trees[i]))
+		if (plan_path_lies_in(check->place, system_trees[i]))
 			return err_set(err, EINVAL,
 				       "%s %s: is or lies in '%s', a folder of the system; name "
 				       "the project's own folder",
-				       what, path, system_trees[i]);
+				       check->what, check->place->path, system_trees[i]);
 	return 0;
 }
 
-/* By its canonical name: a `.config` may be a link to a folder of dot files. */
-static int check_kept(const char *path, const char *what, const char *home, struct err *err)
+/* By its canonical name: a `.config` may be a link to a folder of dot files. The home itself is known not to
+ * lie in the place. */
+static int check_kept(const struct check *check, const char *home, struct err *err)
 {
 	for (size_t i = 0; i < sizeof(kept_in_homes) / sizeof(kept_in_homes[0]); i++) {
 		cleanup_free char *kept = str_printf("%s/%s", home, kept_in_homes[i]);
@@ -54,29 +67,32 @@ static int check_kept(const char *path, const char *what, const char *home, stru
 			return err_sys(err, ENOMEM, "plan the agent's files");
 		if (plan_path_resolve(kept, NULL, NULL, real) < 0)
 			continue;
-		if (plan_path_lies_in(path, real) || plan_path_lies_in(real, path))
+		if (plan_path_lies_in(check->place, real) ||
+		    plan_path_holds(check->place, real, home))
 			return err_set(err, EINVAL,
 				       "%s %s: is, contains or lies in %s, where keys, programs or "
 				       "settings of a login lie; name the project's own folder",
-				       what, path, kept);
+				       check->what, check->place->path, kept);
 	}
 	return 0;
 }
 
-static int check_home(const char *path, const char *what, const char *home, struct err *err)
+static int check_home(struct check *check, const char *home, struct err *err)
 {
 	char real[PATH_MAX];
 
 	if (!home || home[0] != '/' || plan_path_resolve(home, NULL, NULL, real) < 0 ||
-	    strcmp(real, "/") == 0)
+	    strcmp(real, "/") == 0 || strlist_has(&check->homes, real))
 		return 0;
-	if (plan_path_lies_in(real, path))
+	if (strlist_add(&check->homes, real) < 0)
+		return err_sys(err, ENOMEM, "plan the agent's files");
+	if (plan_path_holds(check->place, real, NULL))
 		return err_set(
 			err, EINVAL,
 			"%s %s: is or contains the home folder %s, and with it keys and shell "
 			"startup files; name the project's own folder",
-			what, path, home);
-	return check_kept(path, what, real, err);
+			check->what, check->place->path, home);
+	return check_kept(check, real, err);
 }
 
 /* Where nobody logs in, nothing is obeyed at a login: /var/www is such a home. */
@@ -89,17 +105,20 @@ static bool has_login(const struct passwd *pw)
 
 int plan_homes_check(const char *path, const char *what, const char *agents_home, struct err *err)
 {
+	struct plan_path_place place;
+	cleanup_with(check_clear) struct check check = { .place = &place, .what = what };
 	const struct passwd *pw;
 	int rc;
 
-	TRY(check_system(path, what, err));
-	TRY(check_home(path, what, agents_home, err));
-	TRY(check_home(path, what, getenv("HOME"), err));
+	plan_path_place(path, &place);
+	TRY(check_system(&check, err));
+	TRY(check_home(&check, agents_home, err));
+	TRY(check_home(&check, getenv("HOME"), err));
 	pw = getpwuid(geteuid());
-	TRY(check_home(path, what, pw ? pw->pw_dir : NULL, err));
+	TRY(check_home(&check, pw ? pw->pw_dir : NULL, err));
 	setpwent();
 	for (rc = 0; rc == 0 && (pw = getpwent());)
-		rc = has_login(pw) ? check_home(path, what, pw->pw_dir, err) : 0;
+		rc = has_login(pw) ? check_home(&check, pw->pw_dir, err) : 0;
 	endpwent();
 	return rc;
 }

@@ -118,31 +118,71 @@ bool plan_path_is_below(const char *path, const char *folder)
 	       (path[len] == '\0' || path[len] == '/' || len == 1);
 }
 
-static bool is_file(const struct stat *wanted, const char *path)
+static bool id_of(const char *path, struct plan_path_id *ret_id)
 {
 	struct stat st;
 
-	return stat(path, &st) == 0 && st.st_dev == wanted->st_dev && st.st_ino == wanted->st_ino;
+	if (stat(path, &st) < 0)
+		return false;
+	*ret_id = (struct plan_path_id){ st.st_dev, st.st_ino };
+	return true;
+}
+
+static bool is_same_id(const struct plan_path_id *a, const struct plan_path_id *b)
+{
+	return a->dev == b->dev && a->ino == b->ino;
 }
 
 bool plan_path_is_same(const char *a, const char *b)
 {
-	struct stat st;
+	struct plan_path_id id_a, id_b;
 
-	return strcmp(a, b) == 0 || (stat(b, &st) == 0 && is_file(&st, a));
+	return strcmp(a, b) == 0 ||
+	       (id_of(b, &id_b) && id_of(a, &id_a) && is_same_id(&id_a, &id_b));
 }
 
-bool plan_path_lies_in(const char *path, const char *folder)
+void plan_path_place(const char *path, struct plan_path_place *ret_place)
 {
 	char prefix[PATH_MAX];
-	struct stat st;
 
-	if (plan_path_is_below(path, folder))
+	snprintf(ret_place->path, sizeof(ret_place->path), "%s", path);
+	ret_place->exists = id_of(path, &ret_place->ids[0]);
+	ret_place->count = 0;
+	snprintf(prefix, sizeof(prefix), "%s", path);
+	for (; prefix[0] && strcmp(prefix, "/") != 0; pop(prefix))
+		ret_place->count += id_of(prefix, &ret_place->ids[ret_place->count]);
+	ret_place->count += id_of("/", &ret_place->ids[ret_place->count]);
+}
+
+bool plan_path_lies_in(const struct plan_path_place *place, const char *folder)
+{
+	struct plan_path_id id;
+
+	if (plan_path_is_below(place->path, folder))
 		return true;
-	if (stat(folder, &st) < 0)
+	if (!id_of(folder, &id))
 		return false;
-	for (snprintf(prefix, sizeof(prefix), "%s", path); prefix[0]; pop(prefix))
-		if (is_file(&st, prefix))
+	for (size_t i = 0; i < place->count; i++)
+		if (is_same_id(&place->ids[i], &id))
 			return true;
-	return is_file(&st, "/");
+	return false;
+}
+
+bool plan_path_holds(const struct plan_path_place *place, const char *path, const char *outside)
+{
+	const struct plan_path_id *wanted = &place->ids[0];
+	struct plan_path_id id;
+	char prefix[PATH_MAX];
+
+	if (plan_path_is_below(path, place->path))
+		return true;
+	if (!place->exists)
+		return false;
+	for (snprintf(prefix, sizeof(prefix), "%s", path); prefix[0]; pop(prefix)) {
+		if (outside && strcmp(prefix, outside) == 0)
+			return false;
+		if (id_of(prefix, &id) && is_same_id(&id, wanted))
+			return true;
+	}
+	return id_of("/", &id) && is_same_id(&id, wanted);
 }

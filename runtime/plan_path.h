@@ -5,6 +5,8 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
 #include "base/err.h"
 
@@ -20,8 +22,27 @@ int plan_path_resolve(const char *path, plan_path_distrusts *distrusts, const vo
 /* Whether `path` is `folder` or below it, by the names alone: both canonical. */
 bool plan_path_is_below(const char *path, const char *folder);
 
-/* The same, also where one folder has two names (a bind mount): by device and inode number. */
-bool plan_path_lies_in(const char *path, const char *folder);
+/* A path and the folders it lies in by device and inode number, since one folder may have two names (a bind
+ * mount): asked of the kernel once, to be compared with many. Innermost first, what exists of them. */
+struct plan_path_place {
+	char path[PATH_MAX];
+	bool exists; /* then the first of ids is its own */
+	size_t count;
+	struct plan_path_id {
+		dev_t dev;
+		ino_t ino;
+	} ids[PATH_MAX / 2 + 1];
+};
+
+/* `path` is canonical, as plan_path_resolve gives it. */
+void plan_path_place(const char *path, struct plan_path_place *ret_place);
+
+/* Whether the place is `folder` or lies in it. */
+bool plan_path_lies_in(const struct plan_path_place *place, const char *folder);
+
+/* Whether `path` is the place or lies in it. `outside` (NULL: none) is a folder of which it is known that
+ * it does not, so that only what of `path` lies below it is asked for. */
+bool plan_path_holds(const struct plan_path_place *place, const char *path, const char *outside);
 
 /* Whether both names are of one file or folder that exists. */
 bool plan_path_is_same(const char *a, const char *b);
