@@ -90,8 +90,9 @@ int audit_open(int state_dir_fd, const char *name, const char *run_id, struct au
 	return 0;
 }
 
-/* One write(2): another run of the same name may append too. A write that was cut short (a full
- * disk) leaves half a line, which the next record ends. */
+/* One write(2): another run of the same name may append too. A write that was cut short (a full disk, a limit)
+ * leaves half a line, which is ended at once, since the attempt tells why there was no room, or else by the
+ * next record. */
 static bool write_record(struct audit *audit, const struct buf *line)
 {
 	size_t skip = audit->broken_line ? 0
@@ -107,8 +108,15 @@ static bool write_record(struct audit *audit, const struct buf *line)
 	}
 	if (n == (ssize_t)(line->len - skip))
 		return true;
+	if (n == 0)
+		errno = ENOSPC;
+	if (n > 0 && write(audit->fd, "\n", 1) == 1) {
+		audit->bytes++;
+		audit->broken_line = false;
+		errno = ENOSPC; /* there is room again */
+	}
 	if (!audit->write_errno)
-		audit->write_errno = n < 0 ? errno : ENOSPC;
+		audit->write_errno = errno;
 	return false;
 }
 

@@ -129,6 +129,8 @@ static int apply_options(struct plan *plan, const struct run_options *o, struct 
 	for (size_t i = 0; i < o->auth.len; i++)
 		TRY(manifest_add_auth(m, o->auth.items[i], err));
 	TRY(add_env(m, o, err));
+	plan->read_only_options = o->read_only.len;
+	plan->read_write_options = o->read_write.len;
 	TRY(add_paths(&m->agent.read_only, &o->read_only, err));
 	TRY(add_paths(&m->agent.read_write, &o->read_write, err));
 	if (o->idmap && strcmp(o->idmap, "single") == 0)

@@ -211,17 +211,28 @@ static int add_work_folder(struct plan *plan, struct plan_binds *binds, const ch
 	return plan->work_folder ? 0 : err_sys(err, ENOMEM, "plan the work folder");
 }
 
+/* Where the i-th of these paths was said: options stand behind what the manifest has. */
+static const char *said_as(const struct plan *plan, bool writable, size_t i)
+{
+	const struct strlist *names = writable ? &plan->manifest.agent.read_write
+					       : &plan->manifest.agent.read_only;
+	size_t options = writable ? plan->read_write_options : plan->read_only_options;
+
+	if (i < names->len - options)
+		return writable ? "agent.read_write" : "agent.read_only";
+	return writable ? "--read-write" : "--read-only";
+}
+
 static int add_list(const struct plan *plan, struct plan_binds *binds, const struct strlist *names,
 		    bool writable, struct err *err)
 {
-	const char *what = writable ? "agent.read_write" : "agent.read_only";
-
 	for (size_t i = 0; i < names->len; i++) {
-		const struct request request = { what, names->items[i], writable };
+		const struct request request = { said_as(plan, writable, i), names->items[i],
+						 writable };
 
 		if (request.name[0] != '/')
-			return err_set(err, EINVAL, "%s %s: must be an absolute path", what,
-				       request.name);
+			return err_set(err, EINVAL, "%s %s: must be an absolute path",
+				       request.what, request.name);
 		TRY(add(plan, binds, &request, err));
 	}
 	return 0;
@@ -229,8 +240,8 @@ static int add_list(const struct plan *plan, struct plan_binds *binds, const str
 
 /* Below a writable bind an earlier run may have laid the link: such a path is taken literally.
  * Elsewhere the caller's own links are followed. */
-static int check_links(const struct plan_binds *binds, const struct strlist *names,
-		       const char *what, struct err *err)
+static int check_links(const struct plan *plan, const struct plan_binds *binds,
+		       const struct strlist *names, bool writable, struct err *err)
 {
 	char path[PATH_MAX];
 
@@ -241,7 +252,7 @@ static int check_links(const struct plan_binds *binds, const struct strlist *nam
 				err, ELOOP,
 				"%s %s: a part of it is a symbolic link in a folder that the "
 				"agent writes; name the real path",
-				what, names->items[i]);
+				said_as(plan, writable, i), names->items[i]);
 	return 0;
 }
 
@@ -386,8 +397,8 @@ int plan_agent_binds(struct plan *plan, const char *workdir_option, const struct
 	TRY(add_work_folder(plan, &binds, workdir_option, err));
 	TRY(add_list(plan, &binds, &agent->read_write, true, err));
 	TRY(add_list(plan, &binds, &agent->read_only, false, err));
-	TRY(check_links(&binds, &agent->read_write, "agent.read_write", err));
-	TRY(check_links(&binds, &agent->read_only, "agent.read_only", err));
+	TRY(check_links(plan, &binds, &agent->read_write, true, err));
+	TRY(check_links(plan, &binds, &agent->read_only, false, err));
 	TRY(check_places(plan, &binds, dirs, err));
 	TRY(mount_binds(plan, &binds, err));
 	TRY(mask_sockets(plan, &binds, err));

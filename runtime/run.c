@@ -229,7 +229,7 @@ static int end(struct run *run, struct err *err)
 	int rc;
 
 	s->ending = true;
-	if (s->audit_closed_early && !(s->facts & FACT_PROXY_EXITED))
+	if (s->audit_closed_early && !(s->facts & FACT_PROXY_EXITED) && !s->failure)
 		s->audit.lost++;
 	if (s->launch.ctl[ROLE_PROXY][0] >= 0 && (s->facts & FACT_PROXY_READY)) {
 		(void)!wire_send(s->launch.ctl[ROLE_PROXY][0], WIRE_SIGNAL, SIGTERM, NULL, 0);

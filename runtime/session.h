@@ -58,7 +58,7 @@ struct session {
 	int gate_audit[2];
 
 	unsigned facts;
-	bool audit_closed_early; /* while the run went on: unless the proxy ended, records are lost */
+	bool audit_closed_early; /* while the run went on: unless what wrote it was killed, records are lost */
 	bool ending;		 /* processes may go now without that being a failure */
 	int listener_fds[FD_PASS_MAX];
 	size_t listener_count;

@@ -97,6 +97,13 @@ refused $BATS_TEST_TMPDIR/hidden"
 	says "agent.read_write"
 	says "$BATS_TEST_TMPDIR/writing"
 	[ ! -e started ]
+	mkdir "$BATS_TEST_TMPDIR/writing"
+	for option in --read-only --read-write; do # what was said on the command line is called so
+		run --separate-stderr "$bottle" run -q "$option" gone -f "$manifest_file" -- touch started
+		exits 125
+		says "$option $PWD/gone: No such file or directory"
+		[ ! -e started ]
+	done
 }
 
 @test "paths of the work folder written in other ways mean the same" {

@@ -176,7 +176,7 @@ does_not_sleep() { ! sleeps; }
 # killed PROGRAM TEXT: a run whose PROGRAM ends by SIGKILL says TEXT
 killed() {
 	rm -f ready
-	"$bottle" run -q -f "$manifest_file" -- sh -c "touch ready; exec sleep $(nap)" 2>err 3>&- &
+	"$bottle" run -f "$manifest_file" -- sh -c "touch ready; exec sleep $(nap)" 2>err 3>&- &
 	launcher=$!
 	wait_for test -e ready
 	init=$(for child in $(cat /proc/$launcher/task/$launcher/children); do
