@@ -231,8 +231,8 @@ static int add_list(const struct plan *plan, struct plan_binds *binds, const str
 						 writable };
 
 		if (request.name[0] != '/')
-			return err_set(err, EINVAL, "%s %s: must be an absolute path",
-				       request.what, request.name);
+			return err_set(err, EINVAL, "%s %s: must be an absolute path", request.what,
+				       request.name);
 		TRY(add(plan, binds, &request, err));
 	}
 	return 0;

@@ -244,6 +244,55 @@ class StallTest(FaultTest):
         self.assert_descriptors(before + 2)
 
 
+class ChainTest(FaultTest):
+    """The second proxy answers CONNECT: as little to be believed as a server."""
+
+    environment = {"HTTPS_PROXY": "http://127.0.0.1:80"}
+
+    def ask_by(self, data):
+        """→ what the agent gets where the second proxy answers its tunnel so"""
+        faults.PLAIN.serve = send_and_end(data, finish)
+        with self.tunnel("tls.test") as sock:
+            sock.sendall(faults.tls_request())
+            return read_to_end(sock)
+
+    def test_no_answer(self):
+        body_only = {"two lengths", "a length and chunks", "a coding that nobody knows"}
+        for name, data in GARBAGE.items():
+            with self.subTest(name):
+                answer = self.ask_by(data)
+                self.assertEqual(status_of(answer), 502, answer[:200])
+                self.assertIn(reason_of(answer), ("upstream_closed", "upstream_protocol"))
+                if name not in ANSWERS_KNOWN | body_only:
+                    self.assertEqual(reason_of(answer), "upstream_protocol")
+        self.assertEqual(len(self.lines(len(GARBAGE))), len(GARBAGE))
+
+    def test_some_hints(self):
+        """As many as a server may send: then a tunnel, in which nobody speaks TLS."""
+        answer = self.ask_by(HINT * 32 + b"HTTP/1.1 200 OK\r\n\r\n")
+        self.assertEqual((status_of(answer), reason_of(answer)), (502, "upstream_tls"), answer)
+        answer = self.ask_by(HINT * 33 + b"HTTP/1.1 200 OK\r\n\r\n")
+        self.assertEqual((status_of(answer), reason_of(answer)), (502, "upstream_protocol"), answer)
+
+    def test_a_refusal(self):
+        """A 403 is the second proxy's own word and goes to the agent; any other is a failure."""
+        for status in (301, 407, 500):
+            answer = self.ask_by(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)
+            self.assertEqual((status_of(answer), reason_of(answer)), (502, "upstream_proxy_refused"), answer)
+        answer = self.ask_by(b"HTTP/1.1 403 No\r\nContent-Length: 4\r\n\r\nscan")
+        self.assertEqual((status_of(answer), answer[-8:]), (403, b"\r\n\r\nscan"), answer)
+        self.assertEqual({line["reason"] for line in self.lines(4)}, {"upstream_proxy_refused"})
+
+    def test_bytes_before_the_tls(self):
+        answer = self.ask_by(b"HTTP/1.1 200 OK\r\n\r\n" + LENGTH)
+        self.assertEqual((status_of(answer), reason_of(answer)), (502, "upstream_protocol"), answer)
+        self.assertFalse(faults.TLS.heads)
+
+    def test_no_token_goes_to_it(self):
+        self.ask_by(b"HTTP/1.1 200 OK\r\n\r\n")
+        self.assertTrue(faults.PLAIN.heads)
+        self.assertFalse([head for head in faults.PLAIN.heads if faults.TOKEN.encode() in head])
+
 
 if __name__ == "__main__":
     world.enter_namespaces()
