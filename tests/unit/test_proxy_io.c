@@ -252,35 +252,41 @@ Test(proxy_io, pending_bytes_are_told_until_eagain)
 	close_tls();
 }
 
-/* As long as there are any OpenSSL goes on, within one call. */
-static void update_keys(unsigned count)
+/* Messages of TLS that carry nothing. As long as there are any OpenSSL goes on, within one call. */
+static void update_keys(void)
 {
-	for (unsigned i = 0; i < count; i++) {
-		cr_assert_eq(SSL_key_update(peer, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
-		cr_assert_eq(SSL_do_handshake(peer), 1);
-	}
+	cr_assert_eq(SSL_key_update(peer, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+	cr_assert_eq(SSL_do_handshake(peer), 1);
 }
 
-Test(proxy_io, some_key_updates_go_unnoticed)
+static void send_ticket(void)
+{
+	cr_assert_eq(SSL_new_session_ticket(peer), 1);
+	cr_assert_eq(SSL_do_handshake(peer), 1);
+}
+
+static void check_some_go_unnoticed(void (*send_message)(void))
 {
 	char part[10];
 
 	open_tls(false, TLS1_3_VERSION);
-	update_keys(40);
+	for (int i = 0; i < 40; i++)
+		send_message();
 	cr_assert_eq(SSL_write(peer, bytes, 10), 10);
 	cr_assert_eq(io_read(&ours, part, sizeof(part)), 10);
 	cr_assert_not(ours.is_flooded);
 	close_tls();
 }
 
-Test(proxy_io, key_updates_without_an_end_break_the_connection)
+static void check_flood_breaks(void (*send_message)(void))
 {
 	ssize_t n = -EAGAIN;
 	char byte;
 
 	open_tls(false, TLS1_3_VERSION);
 	for (int i = 0; i < 10 && n == -EAGAIN; i++) {
-		update_keys(40);
+		for (int j = 0; j < 40; j++)
+			send_message();
 		ours.may_read = true;
 		n = io_read(&ours, &byte, 1);
 	}
@@ -288,6 +294,26 @@ Test(proxy_io, key_updates_without_an_end_break_the_connection)
 	cr_assert(ours.is_flooded);
 	ERR_clear_error();
 	close_tls();
+}
+
+Test(proxy_io, some_key_updates_go_unnoticed)
+{
+	check_some_go_unnoticed(update_keys);
+}
+
+Test(proxy_io, some_tickets_go_unnoticed)
+{
+	check_some_go_unnoticed(send_ticket);
+}
+
+Test(proxy_io, key_updates_without_an_end_break_the_connection)
+{
+	check_flood_breaks(update_keys);
+}
+
+Test(proxy_io, tickets_without_an_end_break_the_connection)
+{
+	check_flood_breaks(send_ticket);
 }
 
 /* The head of a record lies in OpenSSL's buffer: nothing to read, and no reason to come back. */
