@@ -78,8 +78,9 @@ int audit_write_failed(const struct audit *audit, struct err *err);
 /* The last line of a run, without "bottle: ", all hostile values escaped:
  *   3 requests refused; first: GET https://host/path (reason); to allow it: --allow host/path
  * Returns false and leaves "" when there is nothing to say. What --allow would take is proposed
- * only where it is safe to paste into a shell. */
-bool audit_summary_line(const struct audit *audit, char *out, size_t out_size);
+ * only where it is safe to paste into a shell. `found` (or NULL): the manifest that counted although no -f
+ * named it, to which an option would have to add. */
+bool audit_summary_line(const struct audit *audit, const char *found, char *out, size_t out_size);
 
 void audit_clear(struct audit *audit);
 

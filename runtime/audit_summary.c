@@ -30,48 +30,63 @@ static void put_port(struct buf *out, int port)
 		buf_printf(out, ":%d", port);
 }
 
-static void hint_host(struct buf *out, const struct audit_denial *first)
+/* Without -f `--allow` would have the manifest that was found not read, and its other routes gone. */
+static void put_allow(struct buf *out, const char *found)
+{
+	buf_puts(out, "; to allow it: ");
+	if (found && is_plain(found))
+		buf_printf(out, "-f %s ", found);
+	else if (found)
+		buf_puts(out, "-f MANIFEST ");
+	buf_puts(out, "--allow ");
+}
+
+static void hint_host(struct buf *out, const struct audit_denial *first, const char *found)
 {
 	bool is_ipv6 = strchr(first->host, ':') != NULL;
 
-	buf_printf(out, is_ipv6 ? "; to allow it: --allow '[%s]'" : "; to allow it: --allow %s",
-		   first->host);
+	put_allow(out, found);
+	buf_printf(out, is_ipv6 ? "'[%s]'" : "%s", first->host);
 	put_port(out, first->port);
 }
 
-static void hint_path(struct buf *out, const struct audit_denial *first)
+static void hint_path(struct buf *out, const struct audit_denial *first, const char *found)
 {
 	if (first->path[0] != '/' || !is_plain(first->path))
 		return;
-	hint_host(out, first);
+	hint_host(out, first, found);
 	buf_puts(out, first->path);
 }
 
-static void hint_method(struct buf *out, const struct audit_denial *first)
+static void hint_method(struct buf *out, const struct audit_denial *first, const char *found)
 {
+	(void)found;
 	if (is_plain(first->method))
 		buf_printf(out, "; to allow it: add %s to `methods` of the route for %s",
 			   first->method, first->host);
 }
 
-static void hint_git_push(struct buf *out, const struct audit_denial *first)
+static void hint_git_push(struct buf *out, const struct audit_denial *first, const char *found)
 {
+	(void)found;
 	buf_printf(out, "; to allow it: `git: {push: true}` on the route for %s", first->host);
 }
 
-static void hint_private(struct buf *out, const struct audit_denial *first)
+static void hint_private(struct buf *out, const struct audit_denial *first, const char *found)
 {
+	(void)found;
 	buf_printf(out, "; to allow it: `allow_private: true` on the route for %s", first->host);
 }
 
-static void hint_tls(struct buf *out, const struct audit_denial *first)
+static void hint_tls(struct buf *out, const struct audit_denial *first, const char *found)
 {
+	(void)found;
 	buf_printf(out, "; use https://%s/", first->host);
 }
 
 static const struct {
 	const char *reason;
-	void (*put)(struct buf *out, const struct audit_denial *first);
+	void (*put)(struct buf *out, const struct audit_denial *first, const char *found);
 } hints[] = {
 	{ "host_not_allowed", hint_host },     { "not_routed", hint_host },
 	{ "port_not_allowed", hint_host },     { "path_not_allowed", hint_path },
@@ -79,13 +94,13 @@ static const struct {
 	{ "auth_needs_tls", hint_tls },	       { "private_address", hint_private },
 };
 
-static void put_hint(struct buf *out, const struct audit_denial *first)
+static void put_hint(struct buf *out, const struct audit_denial *first, const char *found)
 {
 	if (!is_plain(first->host))
 		return;
 	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
 		if (strcmp(first->reason, hints[i].reason) == 0)
-			hints[i].put(out, first);
+			hints[i].put(out, first, found);
 }
 
 static void put_shown(struct buf *out, const char *before, const char *text)
@@ -117,7 +132,7 @@ static void put_first(struct buf *out, const struct audit_denial *first)
 		buf_puts(out, ")");
 }
 
-bool audit_summary_line(const struct audit *audit, char *out, size_t out_size)
+bool audit_summary_line(const struct audit *audit, const char *found, char *out, size_t out_size)
 {
 	struct buf line = { 0 };
 
@@ -129,7 +144,7 @@ bool audit_summary_line(const struct audit *audit, char *out, size_t out_size)
 		buf_printf(&line, "%" PRIu64 " request%s refused", audit->denied,
 			   audit->denied == 1 ? "" : "s");
 		put_first(&line, &audit->first);
-		put_hint(&line, &audit->first);
+		put_hint(&line, &audit->first, found);
 	}
 	if (audit->lost)
 		buf_printf(&line, "%s%" PRIu64 " audit record%s lost", audit->denied ? "; " : "",

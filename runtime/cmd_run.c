@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -39,6 +40,15 @@ static int choose_backend(const struct run_options *options, const struct backen
 	return 0;
 }
 
+/* Not read at all, which who has one here may not expect. */
+static void note_unread_manifest(const struct run_options *options)
+{
+	if (!options->quiet && !options->file && options->allow.len &&
+	    access("bottle.yaml", F_OK) == 0)
+		log_note("bottle.yaml is not read, since --allow stands without -f; "
+			 "-f bottle.yaml would add to it");
+}
+
 static int make_plan(struct plan *plan, const struct run_options *options, struct err *err)
 {
 	const struct backend *backend;
@@ -50,11 +60,14 @@ static int make_plan(struct plan *plan, const struct run_options *options, struc
 	manifest_init(&manifest);
 	TRY(state_paths(&state, err));
 	TRY(manifest_load(&manifest, options->file, options->allow.len > 0, &state, err));
+	note_unread_manifest(options);
 	TRY(manifest_apply_overrides(&manifest, getenv("BOTTLE_EGRESS_PROXY_IMAGE"),
 				     getenv("BOTTLE_EGRESS_PROXY_PORT"), err));
 	TRY(choose_backend(options, &backend, err));
 	dirs = (struct plan_dirs){ state.data_path, state.state_path, state.runtime_path };
-	return plan_make(plan, backend, &manifest, options, &dirs, err);
+	TRY(plan_make(plan, backend, &manifest, options, &dirs, err));
+	plan->found_manifest = !options->file && plan->manifest.path;
+	return 0;
 }
 
 static int planned(const struct run_options *options, struct timings *timings)

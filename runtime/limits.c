@@ -9,7 +9,14 @@
  * and uid, and in every namespace above against the limit that held when the namespace below was
  * made. So set inside the agent's own namespace it counts the agent's processes and threads and
  * nobody else's, although its kernel uid is the caller's; and a namespace that the agent makes
- * inherits it. Set before the namespace is made it would count all processes of the caller.
+ * inherits it. Set before the namespace is made it would count all processes of the caller. As they count
+ * above as well, the agent gets at most half of the caller's own limit, or it could take all of that.
+ *
+ * RLIMIT_SIGPENDING and RLIMIT_MSGQUEUE are counted in the namespaces above in the same way: queued signals
+ * (and every POSIX timer has one) and the bytes of POSIX message queues. A quarter of each is the agent's.
+ *
+ * RLIMIT_RTPRIO and RLIMIT_NICE let the user of a desktop's audio group have real-time priority without any
+ * capability: an agent with it would starve those who watch it.
  *
  * RLIMIT_DATA rather than RLIMIT_AS for memory: V8, the JVM, Go and sanitizers reserve address
  * space by the gigabyte without using it, and RLIMIT_AS counts reservations; RLIMIT_DATA counts
@@ -36,6 +43,7 @@
 #include "runtime/limits.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/param.h>
@@ -49,6 +57,8 @@ enum {
 	DEFAULT_TMP_MEMORY_PART = 10,
 	DEFAULT_PIDS = 4096,
 	AGENT_FILES_PART = 2,
+	AGENT_PIDS_PART = 2,
+	AGENT_QUEUED_PART = 4,
 	SHARED_FILES_MIN = 1024
 };
 
@@ -108,6 +118,26 @@ static int plan_files(struct limits_plan *plan, struct err *err)
 	return 0;
 }
 
+/* Root of the host is bound by no RLIMIT_NPROC. */
+static int plan_pids(struct limits_plan *plan, struct err *err)
+{
+	const uint64_t wanted = plan->limits.pids;
+	struct rlimit own;
+	uint64_t most;
+
+	if (getrlimit(RLIMIT_NPROC, &own) < 0)
+		return err_sys(err, errno, "cannot read the limit RLIMIT_NPROC");
+	most = geteuid() == 0 || own.rlim_cur == RLIM_INFINITY ? UINT64_MAX
+							       : own.rlim_cur / AGENT_PIDS_PART;
+	plan->limits.pids = MIN(wanted ? wanted : DEFAULT_PIDS, most);
+	if (wanted > most && strlist_addf(&plan->warnings,
+					  "limits.pids is %llu, not %llu: the agent gets at most "
+					  "half of your own limit (`ulimit -u`)",
+					  (unsigned long long)most, (unsigned long long)wanted) < 0)
+		return err_set(err, ENOMEM, "out of memory");
+	return 0;
+}
+
 int limits_plan(const struct limits *limits, const struct limits_cgroup *cgroup,
 		struct limits_plan *ret_plan, struct err *err)
 {
@@ -121,11 +151,10 @@ int limits_plan(const struct limits *limits, const struct limits_cgroup *cgroup,
 	}
 	if (!plan.limits.tmp_bytes)
 		plan.limits.tmp_bytes = default_tmp_bytes();
-	if (!plan.limits.pids)
-		plan.limits.pids = DEFAULT_PIDS;
 	plan.pids_by_rlimit = !(plan.by_cgroup & LIMITS_PIDS);
 	if (warn_memory(&plan) < 0 || warn_cpu(&plan) < 0)
 		return err_set(err, ENOMEM, "out of memory");
+	TRY(plan_pids(&plan, err));
 	TRY(plan_files(&plan, err));
 	*ret_plan = plan;
 	plan.warnings = (struct strlist){ 0 };
@@ -165,11 +194,39 @@ int limits_raise_own(struct err *err)
 	return set_both(RLIMIT_NOFILE, "RLIMIT_NOFILE", RLIM_INFINITY, err);
 }
 
+static int set_part(int resource, const char *name, rlim_t part, struct err *err)
+{
+	struct rlimit own;
+
+	if (getrlimit(resource, &own) < 0)
+		return err_sys(err, errno, "cannot read the limit %s", name);
+	return own.rlim_max == RLIM_INFINITY ? 0
+					     : set_both(resource, name, own.rlim_max / part, err);
+}
+
+/* Who was started with real-time priority would have the agent inherit it. */
+static int leave_real_time(struct err *err)
+{
+	const struct sched_param none = { 0 };
+	int policy = sched_getscheduler(0) & ~SCHED_RESET_ON_FORK;
+
+	TRY(set_both(RLIMIT_RTPRIO, "RLIMIT_RTPRIO", 0, err));
+	TRY(set_both(RLIMIT_NICE, "RLIMIT_NICE", 0, err));
+	if (policy != SCHED_FIFO && policy != SCHED_RR)
+		return 0;
+	return sched_setscheduler(0, SCHED_OTHER, &none) < 0
+		       ? err_sys(err, errno, "leave real-time scheduling")
+		       : 0;
+}
+
 int limits_apply_self(const struct limits_plan *plan, struct err *err)
 {
 	const struct limits *limits = &plan->limits;
 
 	TRY(limits_no_core(err));
+	TRY(leave_real_time(err));
+	TRY(set_part(RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING", AGENT_QUEUED_PART, err));
+	TRY(set_part(RLIMIT_MSGQUEUE, "RLIMIT_MSGQUEUE", AGENT_QUEUED_PART, err));
 	TRY(set_limit(RLIMIT_NOFILE, "RLIMIT_NOFILE",
 		      (struct rlimit){ plan->files_soft, plan->files_hard }, err));
 	if (plan->pids_by_rlimit)

@@ -33,6 +33,7 @@ void report_end(const struct plan *plan, const struct audit *audit, bool a_guard
 						 * their being obeyed */
 	if (plan->quiet)
 		return;
-	if (audit_summary_line(audit, line, sizeof(line)))
+	if (audit_summary_line(audit, plan->found_manifest ? plan->manifest.path : NULL, line,
+			       sizeof(line)))
 		log_note("%s", line);
 }

@@ -117,3 +117,33 @@ while not os.path.exists("end"):
 	read -r count rest <out
 	[ "$count" -gt 0 ] && [ "$count" -le $((host / 4)) ] && [ "$rest" = "Too many open files" ]
 }
+
+@test "RES-3: the user's other programs keep queued signals and timers, and the agent no priority above them" {
+	host=$(ulimit -Hi)
+	[ "$host" != unlimited ] || skip "queued signals have no limit on this host"
+	exec_bottle /usr/bin/python3 -c '
+import ctypes, os, resource, signal, time
+libc = ctypes.CDLL(None, use_errno=True)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMIN})
+queued = 0
+while libc.sigqueue(os.getpid(), signal.SIGRTMIN, None) == 0:
+    queued += 1
+print(queued, *resource.getrlimit(14), *resource.getrlimit(13), flush=True)
+open("full", "w").close()
+while not os.path.exists("end"):
+    time.sleep(0.05)' </dev/null >out 2>&1 3>&- &
+	launcher=$!
+	for _ in $(seq 200); do
+		[ ! -e full ] || break
+		sleep 0.05
+	done
+	mine=$(/usr/bin/python3 -c 'import ctypes
+timer = ctypes.c_void_p()
+print(ctypes.CDLL(None).timer_create(1, None, ctypes.byref(timer)))')
+	touch end
+	wait "$launcher"
+	cat out
+	[ "$mine" = 0 ]
+	read -r queued limits <out
+	[ "$queued" -gt 0 ] && [ "$queued" -le $((host / 4)) ] && [ "$limits" = "0 0 0 0" ] # RTPRIO, NICE
+}

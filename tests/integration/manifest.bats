@@ -75,6 +75,16 @@ refused_whole() {
 	exits 0
 }
 
+@test "--allow without -f: that the manifest here is not read is said" {
+	cp "$manifest_file" bottle.yaml
+	run --separate-stderr "$bottle" run --allow other.test -- true
+	exits 0
+	says "bottle.yaml is not read"
+	run --separate-stderr "$bottle" run --allow other.test -f bottle.yaml -- true
+	exits 0
+	says_not "is not read"
+}
+
 @test "trust shows control characters, not what they do" {
 	cp "$manifest_file" bottle.yaml
 	printf '# \033]0;title\007 \xe2\x80\xae\n' >>bottle.yaml

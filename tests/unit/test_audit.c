@@ -388,7 +388,7 @@ static const char *summary(void)
 {
 	static char line[1024];
 
-	audit_summary_line(&audit, line, sizeof(line));
+	audit_summary_line(&audit, NULL, line, sizeof(line));
 	return line;
 }
 
@@ -404,7 +404,7 @@ Test(audit, nothing_refused_nothing_said)
 	char line[16] = "x";
 
 	feed("{\"event\":\"request\",\"verdict\":\"allow\"}\n");
-	cr_assert(!audit_summary_line(&audit, line, sizeof(line)));
+	cr_assert(!audit_summary_line(&audit, NULL, line, sizeof(line)));
 	cr_assert_str_eq(line, "");
 }
 
@@ -416,6 +416,18 @@ Test(audit, the_first_refusal_is_said_with_what_allows_it)
 	cr_assert_str_eq(summary(),
 			 "2 requests refused; first: GET https://api.example.com/admin "
 			 "(path_not_allowed); to allow it: --allow api.example.com/admin");
+}
+
+/* What is proposed must not take away the routes that the manifest has. */
+Test(audit, a_manifest_that_was_found_is_named)
+{
+	char line[1024];
+
+	deny("\"reason\":\"host_not_allowed\",\"host\":\"x.example\",\"port\":443");
+	audit_summary_line(&audit, "bottle.yaml", line, sizeof(line));
+	cr_assert(str_ends(line, "to allow it: -f bottle.yaml --allow x.example"), "%s", line);
+	audit_summary_line(&audit, "/home/a b/bottle.yaml", line, sizeof(line));
+	cr_assert(str_ends(line, "to allow it: -f MANIFEST --allow x.example"), "%s", line);
 }
 
 Test(audit, a_host_without_a_path)

@@ -74,7 +74,7 @@ Test(limits, no_limits_want_no_cgroup_and_warn_of_nothing)
 Test(limits, what_is_not_said_has_a_bound)
 {
 	const struct limits_cgroup cgroup = { .parent = "/x", .controllers = LIMITS_PIDS };
-	const struct limits none = { 0 }, own = { .pids = 99999, .tmp_bytes = 8ULL << 30 };
+	const struct limits none = { 0 }, own = { .pids = 99, .tmp_bytes = 8ULL << 30 };
 	const uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 	cleanup_with(limits_plan_clear) struct limits_plan plan = { 0 }, said = { 0 };
 
@@ -84,7 +84,7 @@ Test(limits, what_is_not_said_has_a_bound)
 	cr_assert(plan.limits.tmp_bytes > 0 && plan.limits.tmp_bytes <= 2ULL << 30);
 	cr_assert(6 * plan.limits.tmp_bytes <= memory / 4 * 3 + 6);
 	cr_assert_eq(limits_plan(&own, &cgroup, &said, NULL), 0);
-	cr_assert(said.limits.pids == 99999 && said.by_cgroup == LIMITS_PIDS);
+	cr_assert(said.limits.pids == 99 && said.by_cgroup == LIMITS_PIDS);
 	cr_assert(said.limits.tmp_bytes == 8ULL << 30);
 }
 
@@ -263,6 +263,65 @@ static int files_child(void *arg)
 Test(limits, the_agent_has_half_of_the_descriptors_and_the_launcher_all)
 {
 	assert_child(files_child, "");
+}
+
+/* What is counted in the namespaces above too must leave the caller a part of his own. */
+static int parts_child(void *arg)
+{
+	static const int quarters[] = { RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE };
+	static const int none[] = { RLIMIT_RTPRIO, RLIMIT_NICE };
+	const struct rlimit pids = { 500, 600 }, queued = { 300, 400 };
+	const struct limits said = { .pids = 499 }, few = { .pids = 40 };
+	cleanup_with(limits_plan_clear) struct limits_plan a = { 0 }, b = { 0 }, c = { 0 };
+	struct rlimit now;
+
+	(void)arg;
+	if (geteuid() == 0 && setresuid(65534, 65534, 65534))
+		return 1;
+	if (setrlimit(RLIMIT_NPROC, &pids) || limits_plan(&(struct limits){ 0 }, NULL, &a, NULL) ||
+	    limits_plan(&said, NULL, &b, NULL) || limits_plan(&few, NULL, &c, NULL))
+		return 2;
+	if (a.limits.pids != 250 || a.warnings.len || b.limits.pids != 250 || c.limits.pids != 40)
+		return 3;
+	if (b.warnings.len != 1 || !strstr(b.warnings.items[0], "limits.pids is 250, not 499"))
+		return 4;
+	for (size_t i = 0; i < 2; i++)
+		if (setrlimit(quarters[i], &queued))
+			return 5;
+	if (limits_apply_self(&c, NULL))
+		return 6;
+	for (size_t i = 0; i < 2; i++)
+		if (getrlimit(quarters[i], &now) || now.rlim_cur != 100 || now.rlim_max != 100)
+			return 7;
+	for (size_t i = 0; i < 2; i++)
+		if (getrlimit(none[i], &now) || now.rlim_cur || now.rlim_max)
+			return 8;
+	return 0;
+}
+
+Test(limits, the_caller_keeps_a_part_of_what_is_counted_for_him)
+{
+	assert_child(parts_child, "");
+}
+
+static int real_time_child(void *arg)
+{
+	const struct sched_param low = { .sched_priority = 1 };
+	struct limits_plan plan = { .files_soft = 64, .files_hard = 64 };
+
+	(void)arg;
+	if (sched_setscheduler(0, SCHED_FIFO, &low) < 0)
+		return IN_CHILD_SKIP;
+	if (geteuid() == 0 && setresuid(65534, 65534, 65534))
+		return 1;
+	if (limits_apply_self(&plan, NULL) || sched_getscheduler(0) != SCHED_OTHER)
+		return 2;
+	return sched_setscheduler(0, SCHED_FIFO, &low) == 0 || errno != EPERM ? 3 : 0;
+}
+
+Test(limits, real_time_priority_is_left_and_not_had_again)
+{
+	assert_child(real_time_child, "this user may not have real-time priority");
 }
 
 enum { IN_ONE_MESSAGE = 250 }; /* descriptors; the kernel takes 253 */
