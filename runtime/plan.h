@@ -64,6 +64,7 @@ struct plan {
 	const struct backend *backend;
 	struct manifest manifest;
 	bool found_manifest; /* it counted without -f */
+
 	size_t read_only_options, read_write_options; /* of agent's paths in it the last so many */
 	char *name;
 	char run_id[STATE_RUN_ID_SIZE];
