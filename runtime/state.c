@@ -243,7 +243,12 @@ static void warn_removal(const struct state *state, const char *folder, int rc,
 
 /* ---- sweep and list ---- */
 
-enum life { RUN_ALIVE, RUN_DEAD };
+enum life {
+	RUN_NONE, /* no run's, or gone meanwhile */
+	RUN_ALIVE,
+	RUN_DEAD,
+	RUN_UNKNOWN, /* errno: for want of descriptors or memory, say. It may well be alive */
+};
 
 static bool is_empty(int dir_fd)
 {
@@ -272,16 +277,27 @@ static enum life run_life(int runtime_fd, const char *folder, int *ret_dir_fd)
 	cleanup_fd int lock_fd = -1;
 	int rc = 0;
 
-	if (dir_fd < 0)
-		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? RUN_ALIVE : RUN_DEAD;
+	if (dir_fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
+		return RUN_NONE;
+	if (dir_fd < 0) /* its own launcher could enter it, whatever the umask was */
+		return errno == EACCES ? RUN_DEAD : RUN_UNKNOWN;
 	lock_fd = openat(dir_fd, "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	if (lock_fd < 0 && errno != ENOENT)
+		return errno == EACCES || errno == ELOOP || errno == EISDIR ? RUN_NONE
+									    : RUN_UNKNOWN;
+	if (lock_fd < 0 && !is_empty(dir_fd))
+		return RUN_NONE;
 	if (lock_fd >= 0)
 		rc = lock_file(lock_fd, LOCK_EX | LOCK_NB);
-	else if (!is_empty(dir_fd))
-		rc = -ENOENT;
 	if (ret_dir_fd)
 		*ret_dir_fd = take_fd(&dir_fd);
 	return rc < 0 ? RUN_ALIVE : RUN_DEAD;
+}
+
+/* One that has the name of a dead one's, whole or partly removed, and is held all the same. */
+static bool is_held(int runtime_fd, const char *folder)
+{
+	return run_life(runtime_fd, folder, NULL) == RUN_ALIVE;
 }
 
 static int open_list(const struct state *state, DIR **ret_dir)
@@ -318,11 +334,12 @@ static void mark_dead(const struct state *state, struct strlist *dead)
 		char marked[NAME_MAX + sizeof(DEAD_PREFIX)];
 
 		if (str_starts(entry->d_name, DEAD_PREFIX)) {
-			(void)!strlist_add(dead, entry->d_name);
+			if (!is_held(state->runtime_fd, entry->d_name))
+				(void)!strlist_add(dead, entry->d_name);
 			continue;
 		}
 		if (entry->d_name[0] == '.' ||
-		    run_life(state->runtime_fd, entry->d_name, NULL) == RUN_ALIVE)
+		    run_life(state->runtime_fd, entry->d_name, NULL) != RUN_DEAD)
 			continue;
 		mark(state, entry->d_name, marked);
 		(void)!strlist_add(dead, marked);
@@ -377,13 +394,19 @@ int state_list(struct state *state, void (*each)(void *ctx, const char *folder, 
 	while ((entry = readdir(dir))) {
 		cleanup_with(buf_clear) struct buf info = { 0 };
 		cleanup_fd int dir_fd = -1;
+		enum life life = entry->d_name[0] == '.'
+					 ? RUN_NONE
+					 : run_life(state->runtime_fd, entry->d_name, &dir_fd);
 
-		if (entry->d_name[0] == '.' ||
-		    run_life(state->runtime_fd, entry->d_name, &dir_fd) == RUN_DEAD || dir_fd < 0)
+		if (life == RUN_UNKNOWN) {
+			rc = err_sys(err, errno, "%s/%s", state->runtime_path, entry->d_name);
+			break;
+		}
+		if (life != RUN_ALIVE)
 			continue;
 		if (file_read(dir_fd, "info.json", INFO_MAX, &info, NULL) == 0 && info.data)
 			each(ctx, entry->d_name, info.data);
 	}
 	closedir(dir);
-	return 0;
+	return rc;
 }

@@ -279,6 +279,43 @@ Test(state, a_live_run_is_listed_and_not_swept)
 	cr_assert_eq(warnings.len, 0);
 }
 
+/* `spare` descriptors are left: the list of the runtime folder takes the first. */
+static void expect_spared(struct state *state, unsigned spare)
+{
+	struct strlist warnings = { 0 };
+	int next = dup(STDERR_FILENO), count = 0;
+	struct rlimit was, few;
+	struct err err = { "" };
+	int rc;
+
+	close(next);
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &was), 0);
+	few = (struct rlimit){ (rlim_t)next + spare, was.rlim_max };
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	state_sweep(state, &warnings);
+	rc = state_list(state, note_run, &count, &err);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &was), 0);
+	cr_expect_eq(warnings.len, 0);
+	cr_expect_eq(rc, -EMFILE, "%u: %d %s", spare, rc, err.text);
+	cr_expect_not_null(strstr(err.text, "Too many open files"), "%s", err.text);
+}
+
+/* What cannot be looked at for want of something is not dead for that. */
+Test(state, a_live_run_is_spared_where_it_cannot_be_looked_at)
+{
+	cleanup_with(state_clear) struct state state;
+	struct strlist warnings = { 0 };
+	struct state_run run;
+
+	open_state(&state);
+	begin(&state, &run);
+	for (unsigned spare = 0; spare < 3; spare++)
+		expect_spared(&state, spare);
+	cr_assert_eq(count_alive(&state), 1);
+	state_run_end(&state, &run, &warnings);
+	cr_assert_eq(count_runs(&state), 0);
+}
+
 static int begin_and_die(void *arg)
 {
 	struct state_run run;
