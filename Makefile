@@ -98,23 +98,24 @@ else
 all: build/bin/bottle build/bin/egress-proxy ## build the programs (default)
 endif
 
-build/bin/%: $(B)/bin/%
+# Each time: a flavour built earlier may be the newer one.
+build/bin/%: $(B)/bin/% FORCE
 	@mkdir -p $(@D)
 	@ln -sfr $< $@
 
-$(B)/bin/bottle: $(BOTTLE_OBJ)
+$(B)/bin/bottle: $(BOTTLE_OBJ) $(B)/sources
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(LINK) -o $@ $(filter %.o,$^) $(LIBS)
 
-$(B)/bin/egress-proxy: $(PROXY_OBJ)
+$(B)/bin/egress-proxy: $(PROXY_OBJ) $(B)/sources
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(PROXY_LINK) -o $@ $(filter %.o,$^) $(PROXY_LIBS) 2>$@.log || { cat $@.log >&2; false; }
 
-$(B)/libtree.a: $(LIBOBJ)
+$(B)/libtree.a: $(LIBOBJ) $(B)/sources
 	$(call say,AR)
-	$(Q)rm -f $@ && ar rcsT $@ $^
+	$(Q)rm -f $@ && ar rcsT $@ $(filter %.o,$^)
 
 $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
@@ -142,9 +143,12 @@ endif
 $(B)/runtime/native_image.o $(B)/runtime/docker_image.o: $(B)/gen/native_digest.h
 
 # Its content is the command lines: when they change, everything is built anew.
-$(B)/flags: FORCE
+# `sources`: what is linked is linked again also where one of them is gone.
+$(B)/flags: recorded = $(COMPILE) $(LINK) $(LIBS) $(PROXY_LINK)
+$(B)/sources: recorded = $(SRC)
+$(B)/flags $(B)/sources: FORCE
 	@mkdir -p $(@D)
-	@echo '$(COMPILE) $(LINK) $(LIBS) $(PROXY_LINK)' >$@.new
+	@echo '$(recorded)' >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 # libseccomp compiles runtime/seccomp_rules.h here, once, and is not part of bottle.
@@ -280,6 +284,7 @@ install: all man
 	cp $(B)/bin/bottle $(DESTDIR)$(PREFIX)/bin/bottle
 	cp $(filter %.1,$(MAN)) $(SHARE)/man/man1
 	cp $(filter %.5,$(MAN)) $(SHARE)/man/man5
+	rm -rf $(foreach part,base ca config proxy rootfs/mitmproxy rootfs/native,$(SHARE)/bottle/$(part))
 	cp -R Dockerfile.egress-proxy .dockerignore Makefile base ca config proxy $(SHARE)/bottle
 	cp -R rootfs/architecture.h rootfs/mitmproxy rootfs/native $(SHARE)/bottle/rootfs
 else

@@ -109,6 +109,11 @@ command -v dpkg-query >/dev/null ||
 	fail "this is no Debian: install what these lists name by your own system's means:" \
 		"$(for set in $sets; do echo "packaging/deps/$set"; done | xargs)"
 
+# One at a time: make -j starts several, and whoever is ready first would take the policy from under the
+# others, or update the lists beside them.
+exec 9<"$here/deps.sh"
+flock 9
+
 need=$(entries | grep -v '^?' | cut -d' ' -f1 | missing_of | xargs)
 want=$(entries | sed -n 's/^? *//p' | cut -d' ' -f1 | missing_of | xargs)
 [ -n "$need$want" ] || exit 0
