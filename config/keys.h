@@ -17,7 +17,7 @@
 
 /* clang-format off */
 #define MANIFEST_KEYS(KEY) \
-KEY(manifest, name, "name", name, 0, 0, "chosen for each run", \
+KEY(manifest, name, "name", name, 0, 0, "the work folder's name", \
     "Names the bottle: its log, its lock, its host name.") \
 KEY(manifest, agent.command, "agent.command", command, 1, 4096, "what stands behind --", \
     "Program and arguments. What stands behind -- on the command line takes its place.") \

@@ -330,7 +330,8 @@ static const struct reason {
 	  "Unconfined}`" },
 	{ NEEDS_POWER, apparmor_restricts,
 	  "kernel.apparmor_restrict_unprivileged_userns is 1, so a user namespace gives no power; "
-	  "install bottle's AppArmor profile (copy packaging/apparmor/bottle to /etc/apparmor.d "
+	  "install bottle's AppArmor profile (copy packaging/apparmor/bottle, or "
+	  "share/bottle/apparmor/bottle of what is installed, to /etc/apparmor.d "
 	  "and run "
 	  "`apparmor_parser -r` on it), which allows it for bottle alone" },
 	{ STEP(PROC), proc_is_masked,

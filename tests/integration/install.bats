@@ -44,6 +44,23 @@ import
 --json" ]
 }
 
+@test "bash completes the command's own words, with and without --" {
+	cd "$BATS_TEST_TMPDIR"
+	mkdir folder
+	touch agent.sh
+	run -0 bash -c ". '$top/usr/share/bash-completion/completions/bottle'
+		try() { COMP_WORDS=(bottle \"\$@\"); COMP_CWORD=\$#; COMPREPLY=(); _bottle; echo \"\${COMPREPLY[@]}\"; }
+		try run --allow a.com ./ag; try run -q -- ./ag; try run --env=A=1 true ag; try run --allow a.com --read-only ag
+		try run --allow ag; try run -f x -- true --qui; try run --dry-run --qui"
+	[ "$output" = "./agent.sh
+./agent.sh
+agent.sh
+agent.sh
+
+
+--quiet" ]
+}
+
 @test "the recipe of the image is there whole and executable" {
 	cd "$top/usr/share/bottle"
 	[ -x rootfs/build-image.sh ] && [ -x rootfs/mitmproxy/entrypoint ]
