@@ -39,7 +39,7 @@ ifneq ($(DOCKER_ONLY),)
 # Of runtime/ what is named here, of rootfs/ one file, of the rest but netns/ all; *_posix.c for *_linux.c.
 RUNTIME_ANYWHERE := audit audit_summary backend backend_docker cmd_run cmd_stop cmd_trust docker_% guard_mark \
                     guard_mark_posix host_id main manifest_load material mount_list native_archive options own_files plan \
-                    plan_agent_env plan_binds plan_contract plan_guard plan_homes plan_path plan_print plan_sockets process_hold_posix \
+                    plan_agent_env plan_binds plan_contract plan_guard plan_homes plan_links plan_path plan_print plan_sockets process_hold_posix \
                     report secrets secrets_posix state state_fs_posix state_where stdio_fill tail timing token_check
 SRC := $(filter-out %_linux.c,$(wildcard base/*.c config/*.c ca/*.c)) rootfs/user_spec.c \
        $(filter $(RUNTIME_ANYWHERE:%=runtime/%.c),$(wildcard runtime/*.c))

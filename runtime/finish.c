@@ -2,6 +2,7 @@
  * The end of a run; see finish.h. Runs in: launcher. */
 #include "runtime/finish.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "runtime/commands.h"
+#include "runtime/plan_agent.h"
 #include "runtime/report.h"
 #include "runtime/wire.h"
 
@@ -95,8 +97,10 @@ static char *find_on_host(const struct plan_role *agent)
 	char *save = NULL;
 	cleanup_free char *dirs = NULL;
 
-	if (strchr(command, '/'))
-		return is_file(command, F_OK) ? realpath(command, NULL) : NULL;
+	if (strchr(command, '/') && !is_file(command, F_OK))
+		return NULL;
+	if (strchr(command, '/')) /* an absolute name is shown as such, though it be a link */
+		return command[0] == '/' ? strdup(command) : realpath(command, NULL);
 	for (size_t i = 0; i < agent->env.len; i++)
 		if (str_starts(agent->env.items[i], "PATH="))
 			path = agent->env.items[i] + 5;
@@ -106,7 +110,7 @@ static char *find_on_host(const struct plan_role *agent)
 		cleanup_free char *candidate = str_printf("%s/%s", dir, command);
 
 		if (candidate && is_file(candidate, X_OK))
-			return take_ptr(candidate);
+			return *dir == '/' ? take_ptr(candidate) : realpath(candidate, NULL);
 	}
 	return NULL;
 }
@@ -115,13 +119,75 @@ static bool is_shown(const struct plan *plan, const char *path)
 {
 	for (size_t i = 0; i < plan->agent.mounts.len; i++) {
 		const struct mount_op *op = &plan->agent.mounts.ops[i];
-		size_t len = op->at ? strlen(op->at) : 0;
 
-		if (op->kind == MOUNT_BIND && strncmp(path, op->at, len) == 0 &&
-		    (path[len] == '/' || path[len] == '\0'))
+		if ((op->kind == MOUNT_BIND || op->kind == MOUNT_SYMLINK) &&
+		    plan_path_is_below(path, op->at))
 			return true;
 	}
 	return false;
+}
+
+/* What to name so that `path` is shown: its folder, since a program has others beside it; the file alone
+ * where that is a home or a folder of many programs. */
+static char *to_show(const struct plan *plan, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	cleanup_free char *folder = slash ? strndup(path, (size_t)(slash - path)) : NULL;
+	char real[PATH_MAX];
+
+	if (folder && *folder && plan_path_resolve(folder, NULL, NULL, real) == 0 &&
+	    plan_binds_may_be_given(plan, real))
+		return take_ptr(folder);
+	return strdup(path);
+}
+
+/* The found name may be a link, whose own place and whose target have both to be shown. */
+static int list_to_show(const struct plan *plan, const char *found, const char *real,
+			struct strlist *ret_paths)
+{
+	cleanup_free char *name = to_show(plan, found);
+	cleanup_free char *target = to_show(plan, real);
+	bool is_name_wanted = !is_shown(plan, found);
+
+	if (!name || !target)
+		return -ENOMEM;
+	if (is_name_wanted)
+		TRY(strlist_add(ret_paths, name));
+	/* A link that is named shows the file that it leads to: that a second time would be refused. */
+	if (is_shown(plan, real) ||
+	    (is_name_wanted && (plan_path_is_below(target, name) ||
+				(strcmp(name, found) == 0 && strcmp(target, real) == 0))))
+		return 0;
+	return strlist_add(ret_paths, target);
+}
+
+static bool is_plain_word(const char *text)
+{
+	for (; *text; text++)
+		if (!isalnum((unsigned char)*text) && !strchr("/._-+,:@%", *text))
+			return false;
+	return true;
+}
+
+static void say_how_to_show(const struct plan *plan, const char *found, const char *real)
+{
+	cleanup_with(strlist_clear) struct strlist paths = { 0 };
+	cleanup_with(buf_clear) struct buf options = { 0 }, key = { 0 };
+
+	if (list_to_show(plan, found, real, &paths) < 0)
+		return;
+	for (size_t i = 0; i < paths.len; i++) {
+		buf_puts(&options, " --read-only ");
+		if (is_plain_word(paths.items[i]))
+			buf_puts(&options, paths.items[i]);
+		else
+			buf_quote(&options, paths.items[i]);
+		buf_printf(&key, "%s\"%s\"", i ? ", " : "", paths.items[i]);
+	}
+	if (!options.failed && !key.failed && paths.len)
+		log_error("%s: not found inside; on this host it is %s. To show it:%s (in the "
+			  "manifest: agent.read_only: [%s])",
+			  plan->agent.argv.items[0], found, options.data, key.data);
 }
 
 void finish_explain_exec(const struct session *s)
@@ -130,26 +196,16 @@ void finish_explain_exec(const struct session *s)
 	int code = s->exec_errno[ROLE_AGENT];
 	cleanup_free char *found = code == ENOENT ? find_on_host(&s->plan->agent) : NULL;
 	cleanup_free char *real = found ? realpath(found, NULL) : NULL;
-	char *slash;
 
-	if (code != ENOENT) {
+	if (code != ENOENT)
 		log_error("%s: cannot be executed inside: %s", command, strerror(code));
-		return;
-	}
-	if (!found || !real) {
+	else if (!found || !real)
 		log_error("%s: not found, neither inside nor on this host's PATH", command);
-		return;
-	}
-	if (is_shown(s->plan, found) && is_shown(s->plan, real)) {
+	else if (is_shown(s->plan, found) && is_shown(s->plan, real))
 		log_error("%s: %s is there, but the interpreter that it names is not found inside",
 			  command, found);
-		return;
-	}
-	slash = strrchr(real, '/');
-	*slash = '\0';
-	log_error("%s: not found inside; on this host it is %s. To show it: --read-only %s (in the "
-		  "manifest: agent.read_only: [\"%s\"])",
-		  command, found, *real ? real : "/", *real ? real : "/");
+	else
+		say_how_to_show(s->plan, found, real);
 }
 
 void finish_report(const struct session *s)

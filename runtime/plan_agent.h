@@ -33,6 +33,14 @@ struct plan_binds {
 int plan_agent_binds(struct plan *plan, const char *workdir_option, const struct plan_dirs *dirs,
 		     struct err *err) MUST_CHECK;
 
+/* plan_binds.c: whether a bottle may be given `folder` (canonical) to write: no home, none of the system, and
+ * not one like /tmp that is many programs'. */
+bool plan_binds_may_be_given(const struct plan *plan, const char *folder) MUST_CHECK;
+
+/* plan_links.c: the symbolic links by which `name` (absolute) leads to what is shown, made inside where what is
+ * shown does not have them, else warned about. Comes after the binds; `said` is the option or key. */
+int plan_links(struct plan *plan, const char *said, const char *name) MUST_CHECK;
+
 /* plan_homes.c: refuses, for a folder that the agent is to write, the system's trees; what is or contains the
  * home of anyone who logs in; and what is, contains or lies in the folders of such a home that hold keys,
  * programs or settings. `path` is canonical, `what` named it. */

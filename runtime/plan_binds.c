@@ -78,8 +78,8 @@ static int check_kept(const struct plan_path_place *place, const char *what, con
 /* These very folders are many programs', whoever asks; what lies below them may be a project's. */
 static int check_not_common(const char *path, const char *what, struct err *err)
 {
-	static const char *const common[] = { "/home", "/media", "/mnt", "/opt",    "/root",
-					      "/srv",  "/tmp",	 "/var", "/var/tmp" };
+	static const char *const common[] = { "/home", "/media", "/mnt", "/opt", "/root",
+					      "/run",  "/srv",	 "/tmp", "/var", "/var/tmp" };
 
 	for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
 		if (plan_path_is_same(path, common[i]))
@@ -124,8 +124,8 @@ static int check_kind(struct plan_bind *bind, struct err *err)
 
 /* --- the binds --------------------------------------------------------------------------------- */
 
-/* A folder that a bottle may be given, so that an earlier run may have written it. */
-static bool may_be_given(const struct plan *plan, const char *folder)
+/* So that an earlier run may have written it. */
+bool plan_binds_may_be_given(const struct plan *plan, const char *folder)
 {
 	struct err unsaid;
 
@@ -140,7 +140,7 @@ static bool is_under(const struct plan *plan, const char *folder, const char *pl
 
 	/* What cannot be told apart is taken for it. */
 	return plan_path_resolve(place, NULL, NULL, real) < 0 ||
-	       (may_be_given(plan, real) && plan_path_is_below(folder, real));
+	       (plan_binds_may_be_given(plan, real) && plan_path_is_below(folder, real));
 }
 
 /* Whether `folder` is the caller's project's, by the current folder and the manifest's. */
@@ -160,7 +160,7 @@ static bool may_be_a_runs(const void *ctx, const char *folder)
 {
 	const struct plan *plan = ctx;
 
-	return is_of_project(plan, folder) && may_be_given(plan, folder);
+	return is_of_project(plan, folder) && plan_binds_may_be_given(plan, folder);
 }
 
 static int resolve(const struct plan *plan, const struct request *request,
@@ -298,6 +298,18 @@ static int mount_binds(struct plan *plan, struct plan_binds *binds, struct err *
 	return 0;
 }
 
+static int add_links(struct plan *plan, const struct strlist *names, bool writable, struct err *err)
+{
+	for (size_t i = 0; i < names->len; i++) {
+		int rc = plan_links(plan, said_as(plan, writable, i), names->items[i]);
+
+		if (rc < 0)
+			return err_sys(err, -rc, "%s %s", said_as(plan, writable, i),
+				       names->items[i]);
+	}
+	return 0;
+}
+
 /* --- sockets ----------------------------------------------------------------------------------- */
 
 static int mask(struct plan *plan, const struct strlist *sockets)
@@ -401,6 +413,8 @@ int plan_agent_binds(struct plan *plan, const char *workdir_option, const struct
 	TRY(check_links(plan, &binds, &agent->read_only, false, err));
 	TRY(check_places(plan, &binds, dirs, err));
 	TRY(mount_binds(plan, &binds, err));
+	TRY(add_links(plan, &agent->read_write, true, err));
+	TRY(add_links(plan, &agent->read_only, false, err));
 	TRY(mask_sockets(plan, &binds, err));
 	return plan_guard(plan, &binds, err);
 }

@@ -53,6 +53,60 @@ does_not_sleep() { ! sleeps; }
 	is "it ran"
 }
 
+# shown_by: the options that the last run proposed, one word a line
+shown_by() { sed -n 's/.*To show it: \(.*\) (in the manifest.*/\1/p' <<<"$stderr" | tr ' ' '\n'; }
+
+@test "what shows a program that is a link, when followed, makes it run" {
+	local at=$BATS_FILE_TMPDIR/$BATS_TEST_NUMBER # a link below the work folder would be refused
+	mkdir -p "$at/lb" "$at/share/versions"
+	printf '#!/bin/sh\necho it ran\n' >"$at/share/versions/1.0.5"
+	chmod 755 "$at/share/versions/1.0.5"
+	ln -s ../share/versions/1.0.5 "$at/lb/own-tool"
+	PATH=$PATH:$at/lb
+	run -127 --separate-stderr in_bottle own-tool
+	says "To show it: --read-only $at/lb --read-only $at/share/versions (in"
+	mapfile -t proposed < <(shown_by)
+	OPTIONS=(-q "${proposed[@]}")
+	run --separate-stderr in_bottle own-tool
+	exits 0
+	is "it ran"
+	OPTIONS=(-q --read-only "$at/lb/own-tool") # the link's name alone does it as well
+	run --separate-stderr in_bottle own-tool
+	exits 0
+	is "it ran"
+}
+
+@test "what shows a program in a home or in /tmp is the file alone" {
+	local at=$BATS_FILE_TMPDIR/$BATS_TEST_NUMBER # a link below the work folder would be refused
+	mkdir -p "$at/home"
+	printf '#!/bin/sh\necho it ran\n' >"$at/home/real-tool"
+	chmod 755 "$at/home/real-tool"
+	ln -s real-tool "$at/home/own-tool"
+	export HOME=$at/home
+	PATH=$PATH:$HOME
+	for tool in real-tool own-tool; do
+		OPTIONS=(-q)
+		run -127 --separate-stderr in_bottle "$tool"
+		says "To show it: --read-only $HOME/$tool (in the manifest: agent.read_only: [\"$HOME/$tool\"])"
+		mapfile -t proposed < <(shown_by)
+		OPTIONS=(-q "${proposed[@]}")
+		run --separate-stderr in_bottle "$tool"
+		exits 0
+		is "it ran"
+	done
+}
+
+@test "a path that is named by a link is there under that name" {
+	local at=$BATS_FILE_TMPDIR/$BATS_TEST_NUMBER # a link below the work folder would be refused
+	mkdir -p "$at/dot"
+	echo settings >"$at/dot/gitconfig"
+	ln -s dot/gitconfig "$at/gc"
+	OPTIONS=(-q --read-only "$at/gc")
+	run --separate-stderr in_bottle cat "$at/gc" "$at/dot/gitconfig"
+	exits 0
+	is "settings"$'\n'"settings"
+}
+
 @test "127 for an interpreter that is not there, 126 for what cannot be executed" {
 	printf '#!/no/such/interpreter\n' >script
 	chmod 755 script

@@ -396,3 +396,69 @@ Test(plan_binds, a_fifo_that_the_agent_may_write_stays_its_own)
 	cr_assert_null(op_at(below("home/work/fifo"), MOUNT_MASK));
 	cr_assert_not_null(op_at(below("home/fifo"), MOUNT_MASK));
 }
+
+/* --- names that are links --- */
+
+static void plan_with_link(const char *name)
+{
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, name), 0);
+	cr_assert_eq(
+		mount_list_add(&plan.agent.mounts, (struct mount_op){ .kind = MOUNT_ROOT_TMPFS }),
+		0);
+	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
+}
+
+Test(plan_binds, a_link_that_named_a_path_is_made_inside)
+{
+	const struct mount_op *op;
+
+	cr_assert_eq(mkdir(below("home/dot"), 0755), 0);
+	close(open(below("home/dot/config"), O_CREAT | O_WRONLY, 0644));
+	cr_assert_eq(symlink("dot", below("home/a")), 0);
+	cr_assert_eq(symlink("a/config", below("home/config")), 0);
+	plan_with_link(below("home/config"));
+	cr_assert_not_null(op_at(below("home/dot/config"), MOUNT_BIND));
+	op = op_at(below("home/config"), MOUNT_SYMLINK);
+	cr_assert_not_null(op);
+	cr_assert_str_eq(op->source, below("home/dot/config"));
+	cr_assert_null(op_at(below("home/a"), MOUNT_SYMLINK));
+	cr_assert_eq(plan.warnings.len, 0);
+}
+
+Test(plan_binds, a_link_on_the_way_is_made_once)
+{
+	size_t links = 0;
+
+	cr_assert_eq(mkdir(below("home/dot"), 0755), 0);
+	cr_assert_eq(mkdir(below("home/dot/one"), 0755), 0);
+	cr_assert_eq(mkdir(below("home/dot/two"), 0755), 0);
+	cr_assert_eq(symlink("dot", below("home/a")), 0);
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("home/a/one")), 0);
+	plan_with_link(below("home/a/../a/two"));
+	for (size_t i = 0; i < plan.agent.mounts.len; i++)
+		links += plan.agent.mounts.ops[i].kind == MOUNT_SYMLINK;
+	cr_assert_eq(links, 1);
+	cr_assert_str_eq(op_at(below("home/a"), MOUNT_SYMLINK)->source, below("home/dot"));
+}
+
+/* To make it there would be to write to the host. */
+Test(plan_binds, a_link_in_a_folder_that_is_shown_is_not_made)
+{
+	cr_assert_eq(mkdir(below("home/dot"), 0755), 0);
+	cr_assert_eq(mkdir(below("home/bin"), 0755), 0);
+	cr_assert_eq(symlink("../dot", below("home/bin/a")), 0);
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("home/bin")), 0);
+	plan_with_link(below("home/bin/a"));
+	cr_assert_null(op_at(below("home/bin/a"), MOUNT_SYMLINK));
+	cr_assert_eq(plan.warnings.len, 0);
+}
+
+Test(plan_binds, a_link_that_an_images_root_cannot_have_is_warned_about)
+{
+	cr_assert_eq(mkdir(below("home/dot"), 0755), 0);
+	cr_assert_eq(symlink("dot", below("home/a")), 0);
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("home/a")), 0);
+	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
+	cr_assert_eq(plan.warnings.len, 1);
+	cr_assert_not_null(strstr(plan.warnings.items[0], below("home/dot")));
+}
