@@ -47,6 +47,10 @@ int plan_links(struct plan *plan, const char *said, const char *name) MUST_CHECK
 int plan_homes_check(const char *path, const char *what, const char *agents_home,
 		     struct err *err) MUST_CHECK;
 
+/* plan_homes.c: the same of a home as a whole alone: -EINVAL, with the sentence. */
+int plan_homes_check_whole(const char *path, const char *what, const char *agents_home,
+			   struct err *err) MUST_CHECK;
+
 /* plan_guard.c: what the caller's tools, or the next bottle, obey without being asked, and that lies
  * where the agent writes: made read-only, or noted in plan->absent to be looked for at the end. */
 int plan_guard(struct plan *plan, const struct plan_binds *binds, struct err *err) MUST_CHECK;

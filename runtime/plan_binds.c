@@ -256,15 +256,26 @@ static int check_links(const struct plan *plan, const struct plan_binds *binds,
 	return 0;
 }
 
-static int check_places(const struct plan *plan, const struct plan_binds *binds,
+/* To show it may be meant, but hardly all that is in it. */
+static int warn_home(struct plan *plan, const struct plan_bind *bind, struct err *err)
+{
+	int rc = plan_homes_check_whole(bind->path, bind->what, plan->home, err);
+
+	if (rc == -EINVAL)
+		rc = plan_warn(plan, "%s; the agent can read all of it", err->text);
+	err->text[0] = '\0';
+	return rc < 0 ? err_sys(err, -rc, "plan the agent's files") : 0;
+}
+
+static int check_places(struct plan *plan, const struct plan_binds *binds,
 			const struct plan_dirs *dirs, struct err *err)
 {
 	for (size_t i = 0; i < binds->len; i++) {
 		const struct plan_bind *bind = &binds->items[i];
 
 		TRY(check_place(bind->path, bind->what, plan, err));
-		if (bind->writable)
-			TRY(check_writable(bind->path, bind->what, plan, dirs, err));
+		TRY(bind->writable ? check_writable(bind->path, bind->what, plan, dirs, err)
+				   : warn_home(plan, bind, err));
 	}
 	return 0;
 }

@@ -37,6 +37,7 @@ struct check {
 	const struct plan_path_place *place;
 	const char *what; /* an option or a key, for the sentence */
 	struct strlist homes;
+	bool is_whole; /* a home as a whole alone counts */
 };
 
 static void check_clear(struct check *check)
@@ -92,7 +93,7 @@ static int check_home(struct check *check, const char *home, struct err *err)
 			"%s %s: is or contains the home folder %s, and with it keys and shell "
 			"startup files; name the project's own folder",
 			check->what, check->place->path, home);
-	return check_kept(check, real, err);
+	return check->is_whole ? 0 : check_kept(check, real, err);
 }
 
 /* Where nobody logs in, nothing is obeyed at a login: /var/www is such a home. */
@@ -103,22 +104,40 @@ static bool has_login(const struct passwd *pw)
 	return !shell || (strcmp(shell, "/nologin") != 0 && strcmp(shell, "/false") != 0);
 }
 
+static int check_homes(struct check *check, const char *agents_home, struct err *err)
+{
+	const struct passwd *pw;
+	int rc;
+
+	TRY(check_home(check, agents_home, err));
+	TRY(check_home(check, getenv("HOME"), err));
+	pw = getpwuid(geteuid());
+	TRY(check_home(check, pw ? pw->pw_dir : NULL, err));
+	setpwent();
+	for (rc = 0; rc == 0 && (pw = getpwent());)
+		rc = has_login(pw) ? check_home(check, pw->pw_dir, err) : 0;
+	endpwent();
+	return rc;
+}
+
 int plan_homes_check(const char *path, const char *what, const char *agents_home, struct err *err)
 {
 	struct plan_path_place place;
 	cleanup_with(check_clear) struct check check = { .place = &place, .what = what };
-	const struct passwd *pw;
-	int rc;
 
 	plan_path_place(path, &place);
 	TRY(check_system(&check, err));
-	TRY(check_home(&check, agents_home, err));
-	TRY(check_home(&check, getenv("HOME"), err));
-	pw = getpwuid(geteuid());
-	TRY(check_home(&check, pw ? pw->pw_dir : NULL, err));
-	setpwent();
-	for (rc = 0; rc == 0 && (pw = getpwent());)
-		rc = has_login(pw) ? check_home(&check, pw->pw_dir, err) : 0;
-	endpwent();
-	return rc;
+	return check_homes(&check, agents_home, err);
+}
+
+int plan_homes_check_whole(const char *path, const char *what, const char *agents_home,
+			   struct err *err)
+{
+	struct plan_path_place place;
+	cleanup_with(check_clear) struct check check = { .place = &place,
+							 .what = what,
+							 .is_whole = true };
+
+	plan_path_place(path, &place);
+	return check_homes(&check, agents_home, err);
 }

@@ -462,3 +462,15 @@ Test(plan_binds, a_link_that_an_images_root_cannot_have_is_warned_about)
 	cr_assert_eq(plan.warnings.len, 1);
 	cr_assert_not_null(strstr(plan.warnings.items[0], below("home/dot")));
 }
+
+Test(plan_binds, a_home_that_is_shown_whole_is_warned_about)
+{
+	cr_assert_eq(mkdir(below("home/bin"), 0755), 0);
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("home/bin")), 0);
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("home")), 0);
+	cr_assert_eq(plan_agent_binds(&plan, below("home/work"), &dirs, &err), 0, "%s", err.text);
+	cr_assert_eq(plan.warnings.len, 1, "%zu", plan.warnings.len);
+	cr_assert_not_null(strstr(plan.warnings.items[0], "is or contains the home folder"), "%s",
+			   plan.warnings.items[0]);
+	cr_assert_str_empty(err.text);
+}
