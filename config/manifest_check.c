@@ -130,32 +130,26 @@ static bool env_has(const struct strlist *env, const char *name)
 	return false;
 }
 
-/* The key that gives the agent this variable, or NULL. */
-static const char *given_by(const struct manifest *m, const char *name)
+/* By name, in pass_env alone: in env stands a value, which may be what a client wants to start with and the
+ * proxy replaces. Whether it is the token itself shows once that is known (runtime/token_check.c). */
+static bool is_passed(const struct manifest *m, const struct auth *auth)
 {
-	if (strlist_has(&m->agent.pass_env, name))
-		return "agent.pass_env";
-	return env_has(&m->agent.env, name) ? "agent.env" : NULL;
+	return auth->kind != AUTH_NONE && strlist_has(&m->agent.pass_env, auth->token_ref);
 }
 
 static int check_tokens(const struct manifest *m, struct err *err)
 {
-	static const char sentence[] = "token_ref '%s' is also in %s, so the agent would have the "
-				       "token itself; take it out there";
-	const struct auth *auth;
-	const char *key;
+	static const char sentence[] =
+		"token_ref '%s' is also in agent.pass_env, so the agent would have the token "
+		"itself; take it out there (a client that wants it set: a placeholder in "
+		"agent.env)";
 
-	for (size_t i = 0; i < m->route_count; i++) {
-		auth = &m->routes[i].auth;
-		key = auth->kind == AUTH_NONE ? NULL : given_by(m, auth->token_ref);
-		if (key)
-			return fail_route(m, i, err, sentence, auth->token_ref, key);
-	}
-	auth = &m->upstream.auth;
-	key = auth->kind == AUTH_NONE ? NULL : given_by(m, auth->token_ref);
-	if (!key)
+	for (size_t i = 0; i < m->route_count; i++)
+		if (is_passed(m, &m->routes[i].auth))
+			return fail_route(m, i, err, sentence, m->routes[i].auth.token_ref);
+	if (!is_passed(m, &m->upstream.auth))
 		return 0;
-	(void)err_set(err, EINVAL, sentence, auth->token_ref, key);
+	(void)err_set(err, EINVAL, sentence, m->upstream.auth.token_ref);
 	return err_context(err, -EINVAL, "%s: egress.upstream_proxy.auth", m->upstream.where);
 }
 

@@ -8,13 +8,23 @@
 
 #include "base/cleanup.h"
 
+/* A token too short to be searched for is still not given under its own name. */
+static bool is_token(const struct secrets *secrets, const char *item)
+{
+	cleanup_free char *name = strndup(item, strcspn(item, "="));
+	const char *token = name ? secrets_get(secrets, name, NULL) : NULL;
+
+	/* Without memory to tell by: taken for one. */
+	return !name || (token && strstr(item + strlen(name), token));
+}
+
 static int check_agent_has_none(const struct secrets *secrets, const struct plan_role *agent,
 				struct err *err)
 {
 	for (size_t i = 0; i < agent->env.len; i++) {
 		const char *item = agent->env.items[i];
 
-		if (secrets_found_in(secrets, item, strlen(item)))
+		if (secrets_found_in(secrets, item, strlen(item)) || is_token(secrets, item))
 			return err_set(err, EPERM,
 				       "the agent's variable %.*s would hold the value of a token; "
 				       "take it out of env and pass_env, or unset it",

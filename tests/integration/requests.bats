@@ -145,6 +145,30 @@ refused() {
 	[ "$(wc -l <"$world/seen")" -eq 5 ]
 }
 
+@test "a client that wants its variable set gets a placeholder, the server the token" {
+	routes <<-END
+		    - {host: key.test, address: "127.0.0.1:$tls", auth: {header: X-Api-Key, token_ref: IT_KEY}}
+	END
+	OPTIONS=(-q --env IT_KEY=placeholder)
+	run --separate-stderr in_bottle sh -c "$(ask '-H "X-Api-Key: \$IT_KEY"' https://key.test/) echo \$IT_KEY"
+	exits 0
+	has placeholder
+	seen "/ \[-\] \[$key\] "
+	for value in "$key" "x-$key-y"; do
+		OPTIONS=(-q --env "IT_KEY=$value")
+		run --separate-stderr in_bottle touch started
+		exits 125
+		says "the agent's variable IT_KEY would hold the value of a token"
+		says_not "$key"
+	done
+	export IT_KEY=four # too short to be searched for
+	OPTIONS=(-q --env IT_KEY=four)
+	run --separate-stderr in_bottle touch started
+	exits 125
+	says "the agent's variable IT_KEY would hold the value of a token"
+	[ ! -e started ]
+}
+
 @test "a credential goes to its host and no other" {
 	routes <<-END
 		    - {host: up.test, address: "127.0.0.1:$tls", auth: {scheme: Bearer, token_ref: IT_TOKEN}}

@@ -264,6 +264,8 @@ Test(manifest, what_is_unusual_but_right)
 		"egress: {routes: [{host: a.example, address: '[2001:db8::1]:8443'}]}",
 		"egress: {routes: [{host: a.example, auth: {header: Authorization, token_ref: "
 		"T}}]}",
+		"agent: {env: {T: placeholder}}\negress: {routes: [{host: a.example, auth: "
+		"{scheme: token, token_ref: T}}]}",
 		"name: 443\negress: {routes: [{host: a.example}]}", /* a decimal integer is text too */
 	};
 	struct manifest m;
