@@ -160,6 +160,9 @@ int check_method(const char *text, struct err *err)
 	char upper[32];
 	size_t len = strlen(text);
 
+	if (strcmp(text, "*") == 0) /* a token to HTTP, but the method of no request */
+		return err_set(err, EINVAL,
+			       "'*' would match no request; leave the key out for every method");
 	if (!only(text, token_bytes) || len >= sizeof(upper))
 		return err_set(err, EINVAL, "'%s' is no HTTP method", quote(text).text);
 	for (size_t i = 0; i <= len; i++)

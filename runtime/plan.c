@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "config/check.h"
 #include "runtime/backend.h"
 
 int plan_warn(struct plan *plan, const char *fmt, ...)
@@ -73,35 +74,38 @@ int plan_choose_name(struct plan *plan, const struct run_options *options, struc
 	return plan->hostname ? 0 : err_sys(err, ENOMEM, "make the plan");
 }
 
-static bool is_reserved(const char *name, size_t len)
+/* As in the manifest. `item` is NAME or NAME=VALUE, and only the name is shown. */
+static int check_variable(const char *option, const char *item, struct err *err)
 {
-	for (const char *const *reserved = manifest_reserved_env; *reserved; reserved++)
-		if (strlen(*reserved) == len && strncmp(*reserved, name, len) == 0)
-			return true;
-	return false;
+	cleanup_free char *name = strndup(item, strcspn(item, "="));
+	int rc;
+
+	if (!name)
+		return err_sys(err, ENOMEM, "--%s", option);
+	rc = check_agent_env_name(name, err);
+	return rc < 0 ? err_context(err, rc, "--%s", option) : 0;
 }
 
 static int add_env(struct manifest *m, const struct run_options *o, struct err *err)
 {
-	static const char sentence[] = "is set by bottle, so that the agent finds its proxy and "
-				       "trusts its CA; leave it out";
-
 	for (size_t i = 0; i < o->env.len; i++) {
 		const char *item = o->env.items[i];
-		size_t len = strcspn(item, "=");
 
-		if (!len || item[len] != '=')
+		if (!strchr(item, '='))
 			return err_set(err, EINVAL, "--env %s: must be NAME=VALUE", item);
-		if (is_reserved(item, len))
-			return err_set(err, EINVAL, "--env %.*s: %s", (int)len, item, sentence);
+		TRY(check_variable("env", item, err));
 		TRY(strlist_add(&m->agent.env, item));
 	}
 	for (size_t i = 0; i < o->pass_env.len; i++) {
-		const char *name = o->pass_env.items[i];
+		const char *item = o->pass_env.items[i];
 
-		if (is_reserved(name, strlen(name)))
-			return err_set(err, EINVAL, "--pass-env %s: %s", name, sentence);
-		TRY(strlist_add(&m->agent.pass_env, name));
+		if (strchr(item, '='))
+			return err_set(err, EINVAL,
+				       "--pass-env %.*s: takes a name alone; --env NAME=VALUE "
+				       "sets a value",
+				       (int)strcspn(item, "="), item);
+		TRY(check_variable("pass-env", item, err));
+		TRY(strlist_add(&m->agent.pass_env, item));
 	}
 	return 0;
 }

@@ -68,6 +68,17 @@ refused() {
 	has "agent.image node:22: counts with Docker alone"
 }
 
+@test "--env and --pass-env take the names that the manifest takes" {
+	refused "--env: 'FOO BAR' is no name of an environment variable" --env "FOO BAR=x-$token" --allow a.test
+	says_not "$token"
+	refused "--env: '' is no name of an environment variable" --env =x --allow a.test
+	refused "--env: 'HTTPS_PROXY' is set by bottle" --env HTTPS_PROXY=x --allow a.test
+	refused "--pass-env: 'FOO BAR' is no name of an environment variable" --pass-env "FOO BAR" --allow a.test
+	refused "--pass-env: '' is no name of an environment variable" --pass-env "" --allow a.test
+	refused "--pass-env FOO: takes a name alone" --pass-env "FOO=$token" --allow a.test
+	says_not "$token"
+}
+
 @test "an empty word is no command" {
 	run -125 --separate-stderr "$bottle" run -f "$manifest_file" -- ""
 	says "bottle: the command's first word is empty; give a program's name or path"
