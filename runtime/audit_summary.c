@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "config/check.h"
 #include "runtime/audit.h"
 
 enum { SHOWN_MAX = 160 };
@@ -52,7 +53,10 @@ static void hint_host(struct buf *out, const struct audit_denial *first, const c
 
 static void hint_path(struct buf *out, const struct audit_denial *first, const char *found)
 {
-	if (first->path[0] != '/' || !is_plain(first->path))
+	struct err unsaid;
+
+	/* Many a path that is sent is none that a route may have: with a %XX, or with a dot segment. */
+	if (!is_plain(first->path) || check_url_path(first->path, &unsaid) < 0)
 		return;
 	hint_host(out, first, found);
 	buf_puts(out, first->path);
@@ -60,8 +64,10 @@ static void hint_path(struct buf *out, const struct audit_denial *first, const c
 
 static void hint_method(struct buf *out, const struct audit_denial *first, const char *found)
 {
+	struct err unsaid;
+
 	(void)found;
-	if (is_plain(first->method))
+	if (is_plain(first->method) && check_method(first->method, &unsaid) == 0)
 		buf_printf(out, "; to allow it: add %s to `methods` of the route for %s",
 			   first->method, first->host);
 }

@@ -49,6 +49,22 @@ static void note_unread_manifest(const struct run_options *options)
 			 "-f bottle.yaml would add to it");
 }
 
+/* `bottle run true --allow a.test`: all behind the first word is the command's. */
+static int load_manifest(struct manifest *manifest, const struct run_options *options,
+			 const struct state *state, struct err *err)
+{
+	int rc = manifest_load(manifest, options->file, options->allow.len > 0, state, err);
+	const char *option = options->file ? NULL : run_options_misplaced(options);
+	const struct err why = *err;
+
+	if (rc == -ENOENT && option)
+		return err_set(err, ENOENT,
+			       "%s (the %s behind '%s' is the command's; bottle's options stand "
+			       "before COMMAND)",
+			       why.text, option, options->command[0]);
+	return rc;
+}
+
 static int make_plan(struct plan *plan, const struct run_options *options, struct err *err)
 {
 	const struct backend *backend;
@@ -59,7 +75,7 @@ static int make_plan(struct plan *plan, const struct run_options *options, struc
 	state_init(&state);
 	manifest_init(&manifest);
 	TRY(state_paths(&state, err));
-	TRY(manifest_load(&manifest, options->file, options->allow.len > 0, &state, err));
+	TRY(load_manifest(&manifest, options, &state, err));
 	note_unread_manifest(options);
 	TRY(manifest_apply_overrides(&manifest, getenv("BOTTLE_EGRESS_PROXY_IMAGE"),
 				     getenv("BOTTLE_EGRESS_PROXY_PORT"), err));

@@ -56,6 +56,23 @@ static int open_folder_of(const char *name, char **ret_folder, const char **ret_
 	return fd;
 }
 
+/* Where the link leads must be named itself: below the current folder -f follows none either. */
+static int refuse_link(const char *name, struct err *err)
+{
+	cleanup_free char *real = realpath(name, NULL);
+	cleanup_with(buf_clear) struct buf hint = { 0 };
+
+	if (real) {
+		buf_puts(&hint, " (or name what it leads to: -f ");
+		buf_quote(&hint, real);
+		buf_puts(&hint, ")");
+	}
+	return err_set(
+		err, ELOOP,
+		"%s: is a symbolic link; a manifest that is found must be a file of its own%s",
+		name, hint.data && !hint.failed ? hint.data : "");
+}
+
 /* A link would let who can turn it choose which accepted manifest counts, so there is none: the digest is
  * kept for the folder's real path and the name in it. */
 int manifest_read_found(const char *name, char **ret_path, struct buf *ret_text, struct err *err)
@@ -69,10 +86,7 @@ int manifest_read_found(const char *name, char **ret_path, struct buf *ret_text,
 							       O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 
 	if (fd == -ELOOP)
-		return err_set(err, ELOOP,
-			       "%s: is a symbolic link; a manifest that is found must be a file of "
-			       "its own (or name it with -f)",
-			       name);
+		return refuse_link(name, err);
 	if (fd < 0)
 		return err_sys(err, -fd, "%s", name);
 	path = str_printf("%s/%s", strcmp(folder, "/") == 0 ? "" : folder, base);

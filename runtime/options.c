@@ -87,7 +87,7 @@ static bool *flag_of(struct run_options *o, enum run_option which)
 /* Of the current folder "" would mean another than the one that was meant. */
 static bool is_path(enum run_option which)
 {
-	return which == RUN_OPT_WORKDIR || which == RUN_OPT_READ_ONLY ||
+	return which == RUN_OPT_FILE || which == RUN_OPT_WORKDIR || which == RUN_OPT_READ_ONLY ||
 	       which == RUN_OPT_READ_WRITE;
 }
 
@@ -108,6 +108,10 @@ static int take(struct run_options *o, enum run_option which, char *value, struc
 	if (is_path(which) && !*value)
 		return err_set(err, EINVAL, "--%s: is empty; an unset variable?",
 			       option_table[which].name);
+	if (which == RUN_OPT_FILE && strcmp(value, "-") == 0)
+		return err_set(err, EINVAL,
+			       "--file -: standard input is the command's, and no manifest is read "
+			       "from it; -f <(COMMAND) takes a pipe, -f ./- a file of that name");
 	if (text)
 		*text = value;
 	else if (flag)
@@ -176,6 +180,24 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options, st
 		return err_set(err, EINVAL, "--json: only with --dry-run");
 	ret_options->command = argv + optind;
 	return 0;
+}
+
+const char *run_options_misplaced(const struct run_options *options)
+{
+	static const char *const whole[] = { "--allow", "--file", "-f" };
+
+	/* Behind "--" it is the command's, as was said. */
+	if (!options->command[0] || strcmp(options->command[-1], "--") == 0)
+		return NULL;
+	for (char **word = options->command + 1; *word && strcmp(*word, "--") != 0; word++)
+		for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++) {
+			size_t len = strlen(whole[i]);
+
+			if (strncmp(*word, whole[i], len) == 0 &&
+			    (!(*word)[len] || (len > 2 && (*word)[len] == '=')))
+				return whole[i];
+		}
+	return NULL;
 }
 
 void run_options_clear(struct run_options *options)

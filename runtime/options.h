@@ -70,6 +70,10 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options,
 		      struct err *err) MUST_CHECK;
 void run_options_clear(struct run_options *options);
 
+/* An option behind the command that would have said which routes there are, or NULL: for a message where
+ * none did. Comes after run_options_parse, while argv is there. */
+const char *run_options_misplaced(const struct run_options *options);
+
 /* The help text of `bottle run`. */
 void run_options_help(struct buf *ret_text);
 

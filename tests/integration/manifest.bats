@@ -103,6 +103,23 @@ refused_whole() {
 	[ -e started ]
 }
 
+@test "what is said of a manifest that is not taken leads on" {
+	run -125 --separate-stderr "$bottle" run true --allow up.test
+	says "the --allow behind 'true' is the command's; bottle's options stand before COMMAND"
+	run -125 --separate-stderr "$bottle" run -f - true
+	says "--file -: standard input is the command's"
+	run -125 --separate-stderr "$bottle" run -f "" true
+	says "--file: is empty; an unset variable?"
+	cp "$manifest_file" ./kept.yaml
+	ln -s kept.yaml bottle.yaml
+	run -125 --separate-stderr "$bottle" run -q -- touch started
+	says "bottle.yaml: is a symbolic link"
+	says "(or name what it leads to: -f '$PWD/kept.yaml')"
+	run --separate-stderr "$bottle" run -q -f "$PWD/kept.yaml" -- touch started
+	exits 0
+	[ -e started ]
+}
+
 @test "-f takes a pipe, and its relative paths begin in the current folder" {
 	mkdir "$BATS_TEST_TMPDIR/shown"
 	echo content >"$BATS_TEST_TMPDIR/shown/file"

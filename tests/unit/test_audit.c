@@ -461,6 +461,22 @@ Test(audit, nothing_unsafe_is_proposed_to_paste)
 				    "(path_not_allowed)");
 }
 
+Test(audit, what_the_option_would_refuse_is_not_proposed)
+{
+	deny("\"reason\":\"path_not_allowed\",\"method\":\"GET\",\"host\":\"a.example\","
+	     "\"path\":\"/a%20b\"");
+	cr_assert_str_eq(
+		summary(),
+		"1 request refused; first: GET https://a.example/a%20b (path_not_allowed)");
+}
+
+Test(audit, a_method_that_no_route_may_have_is_not_proposed)
+{
+	deny("\"reason\":\"method_not_allowed\",\"method\":\"get\",\"host\":\"a.example\","
+	     "\"path\":\"/\"");
+	cr_assert_null(strstr(summary(), "to allow it"), "%s", summary());
+}
+
 Test(audit, other_refusals_name_their_own_key)
 {
 	deny("\"reason\":\"git_push\",\"method\":\"POST\",\"host\":\"git.example\","

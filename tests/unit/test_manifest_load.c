@@ -104,6 +104,8 @@ Test(manifest_load, a_found_link_never_counts_even_if_its_target_was_accepted)
 	accept_as(path);
 	cr_assert_eq(symlink("kept.yaml", "bottle.yaml"), 0);
 	assert_refused(NULL, -ELOOP, "is a symbolic link");
+	snprintf(path, sizeof(path), "-f '%s/work/kept.yaml')", base);
+	assert_refused(NULL, -ELOOP, path);
 }
 
 Test(manifest_load, a_dangling_link_is_found_and_not_passed_over)

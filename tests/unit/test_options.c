@@ -85,6 +85,7 @@ ParameterizedTestParameters(options, refused)
 		{ { "-z" }, "-z: unknown option; 'bottle help run' lists them" },
 		{ { "--quiet=1" }, "--quiet=1: unknown option (did you mean --quiet?)" },
 		{ { "--workdir=" }, "--workdir: is empty; an unset variable?" },
+		{ { "--file=", "x" }, "--file: is empty; an unset variable?" },
 		{ { "--read-only=", "x" }, "--read-only: is empty; an unset variable?" },
 		{ { "--allow" }, "--allow: needs an argument" },
 		{ { "--ca-key", "dsa" }, "--ca-key dsa: unknown key type; use p256 or rsa2048" },
@@ -102,6 +103,26 @@ ParameterizedTest(struct bad *bad, options, refused)
 		argv[i + 1] = bad->words[i];
 	cr_assert_lt(parse(argv), 0);
 	cr_assert_str_eq(err.text, bad->sentence);
+}
+
+Test(options, no_manifest_is_read_from_standard_input)
+{
+	cr_assert_lt(parse(ARGV("-f", "-", "true")), 0);
+	cr_assert_not_null(strstr(err.text, "no manifest is read from it"), "%s", err.text);
+}
+
+Test(options, routes_behind_the_command_are_found)
+{
+	cr_assert_eq(parse(ARGV("true", "--allow", "a.test")), 0);
+	cr_assert_str_eq(run_options_misplaced(&options), "--allow");
+	cr_assert_eq(parse(ARGV("true", "x", "--file=m.yaml")), 0);
+	cr_assert_str_eq(run_options_misplaced(&options), "--file");
+	cr_assert_eq(parse(ARGV("--", "true", "--allow", "a.test")), 0);
+	cr_assert_null(run_options_misplaced(&options));
+	cr_assert_eq(parse(ARGV("true", "--allowed", "--", "-f")), 0);
+	cr_assert_null(run_options_misplaced(&options));
+	cr_assert_eq(parse(ARGV("--quiet")), 0);
+	cr_assert_null(run_options_misplaced(&options));
 }
 
 Test(options, help_names_every_option)
