@@ -13,6 +13,7 @@
 #include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/mount.h>
@@ -232,8 +233,11 @@ static int check_cgroup(int *ret_step, struct err *said)
 	if (!cgroup.parent[0])
 		return err_set(
 			said, ENOENT,
-			"none was delegated to you, so limits hold for each process alone; "
-			"`systemd-run --user --scope -p Delegate=yes bottle …` starts it in one");
+			"none was delegated to you, so limits hold for each process alone%s",
+			limits_scope_helps("", getenv("XDG_RUNTIME_DIR"))
+				? "; `systemd-run --user --scope -p Delegate=yes bottle …` starts "
+				  "it in one"
+				: "");
 	return err_set(said, 0, "%s gives%s%s%s", cgroup.parent,
 		       cgroup.controllers & LIMITS_MEMORY ? " memory" : "",
 		       cgroup.controllers & LIMITS_PIDS ? " pids" : "",

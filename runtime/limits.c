@@ -75,9 +75,11 @@ static int warn_memory(struct limits_plan *plan)
 	return strlist_addf(
 		&plan->warnings,
 		"limits.memory holds for each process alone, not for their sum, and not for memory "
-		"files (memfd_create) and shared mappings: no memory cgroup was delegated to you; "
-		"start bottle with `systemd-run --user --scope "
-		"-p Delegate=yes` to get one");
+		"files (memfd_create) and shared mappings: no memory cgroup was delegated to you%s",
+		limits_scope_helps("", getenv("XDG_RUNTIME_DIR"))
+			? "; start bottle with `systemd-run --user --scope -p Delegate=yes` to get "
+			  "one"
+			: "");
 }
 
 static int warn_cpu(struct limits_plan *plan)

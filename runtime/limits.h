@@ -46,6 +46,10 @@ void limits_plan_clear(struct limits_plan *plan);
 int limits_find_cgroup(const char *root, struct limits_cgroup *ret_cgroup,
 		       struct err *err) MUST_CHECK;
 
+/* Whether `systemd-run --user --scope` can give a memory cgroup here: the kernel's memory controller is on
+ * cgroup2, and a user manager answers at `runtime_dir`/bus ($XDG_RUNTIME_DIR; NULL: none). `root` as above. */
+bool limits_scope_helps(const char *root, const char *runtime_dir);
+
 /* What holds each limit, and the defaults: for these it reads the machine's memory and the launcher's
  * RLIMIT_NOFILE, so it comes before limits_raise_own. `cgroup` may be NULL. */
 int limits_plan(const struct limits *limits, const struct limits_cgroup *cgroup,

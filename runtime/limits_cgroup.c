@@ -144,6 +144,29 @@ int limits_find_cgroup(const char *root, struct limits_cgroup *ret_cgroup, struc
 	return 0;
 }
 
+bool limits_scope_helps(const char *root, const char *runtime_dir)
+{
+	cleanup_with(buf_clear) struct buf text = { 0 };
+	cleanup_free char *bus = runtime_dir ? str_printf("%s/bus", runtime_dir) : NULL;
+	char mount_point[PATH_MAX];
+	cleanup_free char *file = NULL;
+	char *save = NULL;
+	struct stat st;
+
+	if (!bus || stat(bus, &st) < 0 || !S_ISSOCK(st.st_mode) ||
+	    !find_mount(root, mount_point, sizeof(mount_point)))
+		return false;
+	file = str_printf("%s%s/cgroup.controllers", root, mount_point);
+	if (!file || file_read(AT_FDCWD, file, CONTROL_FILE_MAX_BYTES, &text, NULL) < 0 ||
+	    !text.data)
+		return false;
+	for (char *word = strtok_r(text.data, " \n", &save); word;
+	     word = strtok_r(NULL, " \n", &save))
+		if (strcmp(word, "memory") == 0)
+			return true;
+	return false;
+}
+
 /* ------------------------------------------------------------------------------ making and moving */
 
 /* Writes and reads back: what the kernel rounds (memory, to pages) may come back smaller. */
