@@ -292,6 +292,42 @@ static int read_stream(struct source *source, struct yaml_value *root)
 	return 0;
 }
 
+/* YAML ends a line, and so a comment, also at a lone CR, at NEL, LS and PS, which no editor or pager does:
+ * what stands behind one would be read as a comment and count as a key. */
+static int refuse_odd_breaks(struct source *source)
+{
+	static const struct {
+		const char *bytes, *sentence;
+	} breaks[] = {
+		{ "\r", "a carriage return (\\r) that no line feed follows, which would end the "
+			"line unseen; take it out" },
+		{ "\xc2\x85",
+		  "a next line character (U+0085), which would end the line unseen; take "
+		  "it out" },
+		{ "\xe2\x80\xa8",
+		  "a line separator (U+2028), which would end the line unseen; take "
+		  "it out" },
+		{ "\xe2\x80\xa9",
+		  "a paragraph separator (U+2029), which would end the line unseen; "
+		  "take it out" },
+	};
+
+	for (size_t at = 0; at < source->len; at++) {
+		const char *text = source->text + at;
+		size_t left = source->len - at;
+
+		if (left >= 2 && memcmp(text, "\r\n", 2) == 0)
+			continue;
+		for (size_t i = 0; i < sizeof(breaks) / sizeof(breaks[0]); i++) {
+			size_t len = strlen(breaks[i].bytes);
+
+			if (len <= left && memcmp(text, breaks[i].bytes, len) == 0)
+				return fail(source, mark_of_offset(source, at), breaks[i].sentence);
+		}
+	}
+	return 0;
+}
+
 int yaml_value_read(struct yaml_value *ret_root, const char *name, const char *text, size_t len,
 		    struct err *err)
 {
@@ -302,6 +338,7 @@ int yaml_value_read(struct yaml_value *ret_root, const char *name, const char *t
 
 	if (len > YAML_TEXT_BYTES)
 		return err_set(err, EFBIG, "%s: larger than 1 MiB", name);
+	TRY(refuse_odd_breaks(&source));
 	if (!yaml_parser_initialize(&source.parser))
 		return err_sys(err, ENOMEM, "%s", name);
 	/* Said, not guessed: a byte order mark could otherwise make the same bytes UTF-16. */

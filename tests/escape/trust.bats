@@ -36,6 +36,20 @@ found() { "$bottle" run -q -- "$@"; }
 	has "nobody has accepted it yet"
 }
 
+# YAML ends a comment at each of these, and no terminal or pager does.
+@test "TRUST-1: a manifest that hides a key in what is shown as a comment is not accepted" {
+	local end
+	for end in '\r' '\302\205' '\342\200\250' '\342\200\251'; do
+		printf "egress: {routes: [{host: up.test}]}\n# routes: only ours${end}agent: {pass_env: [HOME]}\n" >bottle.yaml
+		run "$bottle" trust
+		exits 125
+		has "bottle.yaml:2:20: "
+		has "would end the line unseen"
+		run found true
+		exits 125
+	done
+}
+
 @test "TRUST-1: a changed manifest, or one like it elsewhere, does not count" {
 	"$bottle" trust
 	cp bottle.yaml kept.yaml
