@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Keeps UTF-8 text readable, but lets no control byte (C0, DEL, and C1 as 0xc2 0x80..0x9f) through. */
-static void print_safe(FILE *out, const char *text)
+void log_print_safe(FILE *out, const char *text)
 {
 	for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
 		if (*c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0))
@@ -25,7 +24,7 @@ static void print_line(const char *kind, const char *fmt, va_list ap)
 	flockfile(stderr);
 	fputs("bottle: ", stderr);
 	fputs(kind, stderr);
-	print_safe(stderr, text);
+	log_print_safe(stderr, text);
 	fputc('\n', stderr);
 	funlockfile(stderr);
 }

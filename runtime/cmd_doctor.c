@@ -110,9 +110,15 @@ static struct finding judge(const struct doctor_check *check)
 static void print_text(const struct doctor_check *check, const struct finding *finding,
 		       struct err *last_why)
 {
-	printf("%-5s %-19s %s\n", verdict_names[finding->verdict], check->name, finding->said.text);
-	if (finding->why.text[0] && strcmp(finding->why.text, last_why->text) != 0)
-		printf("      %-19s %s\n", "", finding->why.text);
+	/* A sentence may name a path, and any program may have chosen that. */
+	printf("%-5s %-19s ", verdict_names[finding->verdict], check->name);
+	log_print_safe(stdout, finding->said.text);
+	putchar('\n');
+	if (finding->why.text[0] && strcmp(finding->why.text, last_why->text) != 0) {
+		printf("      %-19s ", "");
+		log_print_safe(stdout, finding->why.text);
+		putchar('\n');
+	}
 	if (finding->why.text[0])
 		*last_why = finding->why;
 	fflush(stdout);
@@ -151,7 +157,7 @@ static int examine(bool as_json)
 			print_text(&doctor_checks[i], &finding, &last_why);
 	}
 	if (as_json) {
-		json_dumpf(list, stdout, JSON_INDENT(2));
+		json_dumpf(list, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
 		putchar('\n');
 		json_decref(list);
 	} else {

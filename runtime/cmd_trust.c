@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * `bottle trust [FILE]`: shows a manifest and keeps its digest. Runs in: launcher. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,14 @@ static int show(const struct buf *text, struct err *err)
 	return 0;
 }
 
+/* The folder's name is a stranger's as well. */
+static void show_path(const char *path)
+{
+	char shown[4 * PATH_MAX];
+
+	printf("%s:\n", str_escape(shown, sizeof(shown), path, strlen(path)));
+}
+
 static int trust(const char *name, struct err *err)
 {
 	cleanup_with(state_clear) struct state state;
@@ -47,7 +56,7 @@ static int trust(const char *name, struct err *err)
 	TRY(manifest_read_found(name, &path, &text, err));
 	TRY(manifest_parse(&manifest, name, "/", text.data ? text.data : "", text.len, err));
 	TRY(state_open(&state, err));
-	printf("%s:\n", path);
+	show_path(path);
 	TRY(show(&text, err));
 	TRY(trust_accept(state.state_fd, path, text.data ? text.data : "", text.len, err));
 	printf("accepted: bottle run will use this file as it is now; a change asks again\n");

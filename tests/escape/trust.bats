@@ -50,6 +50,18 @@ found() { "$bottle" run -q -- "$@"; }
 	done
 }
 
+@test "TRUST-1: the name of a folder does not draw on the terminal on which its manifest is judged" {
+	local folder
+	folder=$(printf '%s/a\033[2Jb' "$BATS_TEST_TMPDIR")
+	mkdir "$folder"
+	cp bottle.yaml "$folder"
+	cd "$folder"
+	run "$bottle" trust
+	exits 0
+	has '/a\x1b[2Jb/bottle.yaml:'
+	[[ $output != *$'\033'* ]]
+}
+
 @test "TRUST-1: a changed manifest, or one like it elsewhere, does not count" {
 	"$bottle" trust
 	cp bottle.yaml kept.yaml

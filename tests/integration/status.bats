@@ -382,6 +382,15 @@ killed() {
 	has "starting the check's process (the limit of processes"
 }
 
+@test "doctor lets no folder's name draw on the terminal" {
+	local folder
+	folder=$(printf '%s/a\033[2Jb' "$BATS_TEST_TMPDIR")
+	mkdir "$folder"
+	XDG_DATA_HOME=$folder run "$bottle" doctor
+	has '/a\x1b[2Jb/bottle'
+	[[ $output != *$'\033'* ]]
+}
+
 @test "what is printed and cannot be written is not taken for written" {
 	for command in version help doctor "run --dry-run --allow a.example.com true"; do
 		# shellcheck disable=SC2086
