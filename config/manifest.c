@@ -75,8 +75,21 @@ void manifest_clear(struct manifest *m)
 	free(m->upstream.where);
 	auth_clear(&m->upstream.auth);
 	strlist_clear(&m->extra_ca);
+	strlist_clear(&m->accepted_ca);
 	free(m->proxy_image);
 	*m = (struct manifest){ 0 };
+}
+
+size_t manifest_ca_count(const struct manifest *m)
+{
+	return m->extra_ca.len + (m->upstream.ca_path ? 1 : 0);
+}
+
+const char *manifest_ca_path(const struct manifest *m, size_t index)
+{
+	if (index < m->extra_ca.len)
+		return m->extra_ca.items[index];
+	return index == m->extra_ca.len ? m->upstream.ca_path : NULL;
 }
 
 int manifest_take_route(struct manifest *m, struct route *route)

@@ -78,7 +78,9 @@ struct manifest {
 	struct route *routes;
 	size_t route_count;
 	struct upstream_proxy upstream;
-	struct strlist extra_ca;   /* paths of PEM files */
+	struct strlist extra_ca; /* paths of PEM files */
+	/* Of a found manifest: the SHA-256 with which each manifest_ca_path() was accepted. */
+	struct strlist accepted_ca;
 	char *proxy_image;	   /* NULL: the default */
 	uint16_t proxy_port;	   /* default 9099 */
 	uint32_t start_timeout_ms; /* default 10 000 */
@@ -94,6 +96,11 @@ extern const char *const manifest_reserved_env[];
 /* Fills the defaults. */
 void manifest_init(struct manifest *m);
 void manifest_clear(struct manifest *m);
+
+/* The CA files that it names: those of egress.extra_ca, then that of egress.upstream_proxy. NULL from
+ * manifest_ca_count() on; borrowed. */
+size_t manifest_ca_count(const struct manifest *m);
+const char *manifest_ca_path(const struct manifest *m, size_t index);
 
 /* Parses `len` bytes of YAML on top of an initialised manifest; `name` stands in messages and
  * becomes m->path. Paths are taken relative to `base_dir` (absolute) where they are not absolute;

@@ -3,9 +3,9 @@
  * Digests of accepted manifests; see trust.h. Runs in: launcher. Power: writes <state>/trust/.
  *
  * One file for each path, named by the path's SHA-256, so that no path can be made to name
- * another's file. It holds the digest of the manifest and, for people, the path. It is written
- * whole under another name and renamed; it is read only when it is a regular file of the caller's
- * own.
+ * another's file. It holds, a line each, the digest of the manifest, the path for people, and
+ * the digest of each CA file that the manifest names. It is written whole under another name and
+ * renamed; it is read only when it is a regular file of the caller's own.
  */
 #include "config/trust.h"
 
@@ -46,8 +46,23 @@ static int open_folder(int state_dir_fd)
 	return fd_open_nosymlinks(state_dir_fd, folder, O_RDONLY | O_DIRECTORY, 0);
 }
 
-/* Reads the digest that was accepted for the path whose hash is `name`. -ENOENT: none. */
-static int read_record(int folder_fd, const char *name, char ret_hex[static SHA256_HEX_BYTES])
+/* The lines after the path's. -EBADMSG when one is no digest. */
+static int read_files(const char *record, struct strlist *ret_files)
+{
+	const char *line = strchr(record + RECORD_DIGEST_BYTES + 1, '\n');
+
+	for (line = line ? line + 1 : ""; *line; line += RECORD_DIGEST_BYTES + 1) {
+		if (strspn(line, "0123456789abcdef") != RECORD_DIGEST_BYTES ||
+		    line[RECORD_DIGEST_BYTES] != '\n')
+			return -EBADMSG;
+		TRY(strlist_addf(ret_files, "%.*s", (int)RECORD_DIGEST_BYTES, line));
+	}
+	return 0;
+}
+
+/* Reads the digests that were accepted for the path whose hash is `name`. -ENOENT: none. */
+static int read_record(int folder_fd, const char *name, char ret_hex[static SHA256_HEX_BYTES],
+		       struct strlist *ret_files)
 {
 	/* O_NONBLOCK: a FIFO in its place must not hang the run. */
 	cleanup_fd int fd = fd_open_nosymlinks(folder_fd, name, O_RDONLY | O_NONBLOCK, 0);
@@ -65,7 +80,8 @@ static int read_record(int folder_fd, const char *name, char ret_hex[static SHA2
 		return -EBADMSG;
 	memcpy(ret_hex, record.data, RECORD_DIGEST_BYTES);
 	ret_hex[RECORD_DIGEST_BYTES] = '\0';
-	return 0;
+	buf_append(&record, "", 1);
+	return record.failed ? -ENOMEM : read_files(record.data, ret_files);
 }
 
 /* The command for people to paste. A hostile clone chose the folder's name: what a shell minds is quoted, and
@@ -83,6 +99,16 @@ static void put_command(struct buf *out, const char *path, const char *shown)
 		buf_puts(out, "look at it with: bottle trust ");
 		buf_quote(out, path);
 	}
+}
+
+int trust_refuse(const char *path, const char *what, struct err *err)
+{
+	cleanup_with(buf_clear) struct buf command = { 0 };
+	char shown[512];
+
+	put_command(&command, path, str_escape(shown, sizeof(shown), path, strlen(path)));
+	return err_set(err, EKEYREJECTED, "%s: %s; %s, or name it with -f", shown, what,
+		       command.failed ? "look at it with 'bottle trust'" : command.data);
 }
 
 /* The sentence for a check that failed with `rc`. */
@@ -103,11 +129,7 @@ static int explain(const char *path, const char *name, int rc, struct err *err)
 			"%s, or name it with -f",
 			shown, command.data);
 	case EKEYREJECTED:
-		return err_set(
-			err, EKEYREJECTED,
-			"%s: this manifest has changed since it was accepted; %s, or name it with "
-			"-f",
-			shown, command.data);
+		return trust_refuse(path, "this manifest has changed since it was accepted", err);
 	case EPERM:
 	case ELOOP:
 		return err_set(
@@ -121,7 +143,8 @@ static int explain(const char *path, const char *name, int rc, struct err *err)
 	}
 }
 
-int trust_check(int state_dir_fd, const char *path, const void *text, size_t len, struct err *err)
+int trust_check(int state_dir_fd, const char *path, const void *text, size_t len,
+		struct strlist *ret_files, struct err *err)
 {
 	char name[SHA256_HEX_BYTES], wanted[SHA256_HEX_BYTES], accepted[SHA256_HEX_BYTES];
 	cleanup_fd int folder_fd = open_folder(state_dir_fd);
@@ -130,7 +153,7 @@ int trust_check(int state_dir_fd, const char *path, const void *text, size_t len
 	hex_of(path, strlen(path), name);
 	hex_of(text, len, wanted);
 	if (folder_fd >= 0)
-		rc = read_record(folder_fd, name, accepted);
+		rc = read_record(folder_fd, name, accepted, ret_files);
 	if (rc == 0 && strcmp(wanted, accepted) != 0)
 		rc = -EKEYREJECTED;
 	return rc < 0 ? explain(path, name, rc, err) : 0;
@@ -168,7 +191,8 @@ static int write_record(int folder_fd, const char *name, const struct buf *recor
 	return fsync(folder_fd) < 0 ? -errno : 0;
 }
 
-int trust_accept(int state_dir_fd, const char *path, const void *text, size_t len, struct err *err)
+int trust_accept(int state_dir_fd, const char *path, const void *text, size_t len,
+		 const struct strlist *files, struct err *err)
 {
 	char name[SHA256_HEX_BYTES], digest[SHA256_HEX_BYTES];
 	cleanup_with(buf_clear) struct buf record = { 0 };
@@ -185,6 +209,8 @@ int trust_accept(int state_dir_fd, const char *path, const void *text, size_t le
 	hex_of(text, len, digest);
 	str_escape(shown, sizeof(shown), path, strlen(path));
 	buf_printf(&record, "%s\n%s\n", digest, shown);
+	for (size_t i = 0; i < files->len; i++)
+		buf_printf(&record, "%s\n", files->items[i]);
 	rc = record.failed ? -ENOMEM : write_record(folder_fd, name, &record);
 	return rc < 0 ? err_sys(err, -rc, "cannot write %s/%s in the state folder", folder, name)
 		      : 0;

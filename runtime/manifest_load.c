@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "ca/bundle.h"
 #include "config/trust.h"
 
 enum { MANIFEST_MAX_BYTES = 1024 * 1024 };
@@ -97,8 +98,8 @@ int manifest_read_found(const char *name, char **ret_path, struct buf *ret_text,
 	return 0;
 }
 
-static int parse(struct manifest *m, const char *shown, const char *path, const struct buf *text,
-		 struct err *err)
+int manifest_parse_found(struct manifest *m, const char *shown, const char *path,
+			 const struct buf *text, struct err *err)
 {
 	cleanup_free char *copy = strdup(path);
 
@@ -130,7 +131,7 @@ static int load_named(struct manifest *m, const char *name, bool may_be_pipe, st
 		TRY(file_read(AT_FDCWD, name, MANIFEST_MAX_BYTES, &text, err));
 	else
 		TRY(read_own(name, &text, err));
-	return parse(m, name, path, &text, err);
+	return manifest_parse_found(m, name, path, &text, err);
 }
 
 static int load_found(struct manifest *m, const struct state *state, struct err *err)
@@ -147,8 +148,44 @@ static int load_found(struct manifest *m, const struct state *state, struct err 
 			       "%s: was found, not named, and has not been accepted; look at it "
 			       "with 'bottle trust', or name it with -f",
 			       path);
-	TRY(trust_check(state_fd, path, text.data ? text.data : "", text.len, err));
-	return parse(m, "bottle.yaml", path, &text, err);
+	TRY(trust_check(state_fd, path, text.data ? text.data : "", text.len, &m->accepted_ca,
+			err));
+	TRY(manifest_parse_found(m, "bottle.yaml", path, &text, err));
+	if (m->accepted_ca.len != manifest_ca_count(m))
+		return trust_refuse(path, "the CA files that it names were not accepted with it",
+				    err);
+	return 0;
+}
+
+/* The CA files lie where the manifest says, so in reach of the agent of a run that names another manifest,
+ * and who chooses them reads the tokens on their way. What was read is judged, and nothing reads it again. */
+int manifest_read_ca(const struct manifest *m, size_t index, struct buf *ret_pem,
+		     char ret_hex[static SHA256_HEX_BYTES], struct err *err)
+{
+	const char *path = manifest_ca_path(m, index);
+	cleanup_free char *key = index < m->extra_ca.len ? str_printf("egress.extra_ca[%zu]", index)
+							 : strdup("egress.upstream_proxy.ca");
+	const size_t before = ret_pem->len;
+	struct sha256 sha;
+	uint8_t digest[SHA256_BYTES];
+	int rc;
+
+	if (!key)
+		return err_sys(err, ENOMEM, "%s", m->path);
+	rc = ca_file_read(path, ret_pem, err);
+	if (rc < 0)
+		return err_context(err, rc, "%s: %s",
+				   index < m->extra_ca.len ? m->path : m->upstream.where, key);
+	sha256_init(&sha);
+	sha256_update(&sha, ret_pem->data + before, ret_pem->len - before);
+	sha256_final(&sha, digest);
+	sha256_hex(digest, ret_hex);
+	if (index < m->accepted_ca.len && strcmp(ret_hex, m->accepted_ca.items[index]) != 0)
+		return err_set(err, EKEYREJECTED,
+			       "%s: %s: %s has changed since the manifest was accepted; look at it "
+			       "with 'bottle trust', or name the manifest with -f",
+			       m->path, key, path);
+	return 0;
 }
 
 int manifest_load(struct manifest *m, const char *named, bool no_file, const struct state *state,

@@ -5,23 +5,19 @@
 #include <errno.h>
 #include <string.h>
 
-#include "ca/bundle.h"
+#include "runtime/manifest_load.h"
 
 int plan_contract_read_cas(struct plan *plan, struct err *err)
 {
 	const struct manifest *m = &plan->manifest;
-	int rc = 0;
+	char hex[SHA256_HEX_BYTES];
 
-	if (m->upstream.ca_path)
-		rc = ca_file_read(m->upstream.ca_path, &plan->upstream_ca, err);
-	if (rc < 0)
-		return err_context(err, rc, "%s: egress.upstream_proxy.ca", m->upstream.where);
 	for (size_t i = 0; i < m->extra_ca.len; i++) {
-		rc = ca_file_read(m->extra_ca.items[i], &plan->extra_ca, err);
-		if (rc < 0)
-			return err_context(err, rc, "%s: egress.extra_ca[%zu]", m->path, i);
+		TRY(manifest_read_ca(m, i, &plan->extra_ca, hex, err));
 		buf_puts(&plan->extra_ca, "\n");
 	}
+	if (m->upstream.ca_path)
+		TRY(manifest_read_ca(m, m->extra_ca.len, &plan->upstream_ca, hex, err));
 	return plan->extra_ca.failed ? err_sys(err, ENOMEM, "read the extra CAs") : 0;
 }
 

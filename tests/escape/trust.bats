@@ -98,3 +98,48 @@ found() { "$bottle" run -q -- "$@"; }
 	run found true
 	exits 125
 }
+
+# A CA of the agent's would let who is on the path read the tokens.
+authority() {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=$2" \
+		-keyout "$BATS_TEST_TMPDIR/$1.key" -out "$1" 2>/dev/null
+}
+
+@test "TRUST-1: a CA file that an accepted manifest names counts only as it was accepted" {
+	local key
+	authority ca.pem ours
+	authority evil.pem evil
+	for key in 'extra_ca: [ca.pem]' 'upstream_proxy: {url: "http://192.0.2.1:3128", ca: ca.pem}'; do
+		cp ca.pem kept.pem
+		echo "egress: {$key, routes: [{host: up.test}]}" >bottle.yaml
+		run "$bottle" trust
+		exits 0
+		has "ca.pem: SHA-256 $(sha256sum <ca.pem | cut -d' ' -f1)"
+		run found echo ran
+		exits 0
+		has ran
+		# Another run, which does not know of the manifest, has the file in its work folder.
+		run "$bottle" run -q --allow up.test -- cp evil.pem ca.pem
+		exits 0
+		cmp evil.pem ca.pem
+		run found echo ran
+		exits 125
+		has "/ca.pem has changed since the manifest was accepted"
+		run "$bottle" trust
+		exits 0
+		run found true
+		exits 0
+		mv kept.pem ca.pem
+	done
+}
+
+@test "TRUST-1: a record without the CA files that the manifest names does not count" {
+	authority ca.pem ours
+	echo 'egress: {extra_ca: [ca.pem], routes: [{host: up.test}]}' >bottle.yaml
+	"$bottle" trust
+	sed -i 3d "$XDG_STATE_HOME"/bottle/trust/*
+	run found true
+	exits 125
+	has "the CA files that it names were not accepted with it"
+	has "bottle trust"
+}

@@ -66,9 +66,11 @@ TestSuite(manifest_load, .init = set_up, .fini = tear_down);
 
 static void accept_as(const char *path)
 {
+	static const struct strlist no_files;
 	int fd = open(state_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	cr_assert_eq(trust_accept(fd, path, text, strlen(text), &err), 0, "%s", err.text);
+	cr_assert_eq(trust_accept(fd, path, text, strlen(text), &no_files, &err), 0, "%s",
+		     err.text);
 	close(fd);
 }
 

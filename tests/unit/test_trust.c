@@ -58,16 +58,21 @@ static void teardown(void)
 
 TestSuite(trust, .init = setup, .fini = teardown);
 
+static const struct strlist no_files;
+
 static int check(const char *text, struct err *err)
 {
-	return trust_check(state_fd, MANIFEST, text, strlen(text), err);
+	cleanup_with(strlist_clear) struct strlist files = { 0 };
+
+	return trust_check(state_fd, MANIFEST, text, strlen(text), &files, err);
 }
 
 static void accept_text(const char *text)
 {
 	struct err err = { 0 };
 
-	cr_assert_eq(trust_accept(state_fd, MANIFEST, text, strlen(text), &err), 0, "%s", err.text);
+	cr_assert_eq(trust_accept(state_fd, MANIFEST, text, strlen(text), &no_files, &err), 0, "%s",
+		     err.text);
 }
 
 Test(trust, unknown_then_accepted_then_changed)
@@ -92,10 +97,58 @@ Test(trust, unknown_then_accepted_then_changed)
 
 Test(trust, a_path_is_trusted_by_itself)
 {
+	struct strlist files = { 0 };
 	struct err err;
 
 	accept_text("a: 1\n");
-	cr_expect_eq(trust_check(state_fd, "/other/bottle.yaml", "a: 1\n", 5, &err), -ENOKEY);
+	cr_expect_eq(trust_check(state_fd, "/other/bottle.yaml", "a: 1\n", 5, &files, &err),
+		     -ENOKEY);
+}
+
+Test(trust, the_digests_of_further_files_are_kept_in_their_order)
+{
+	cleanup_with(strlist_clear) struct strlist kept = { 0 };
+	cleanup_with(strlist_clear) struct strlist files = { 0 };
+	char digest[SHA256_HEX_BYTES];
+	struct err err;
+
+	memset(digest, 'b', SHA256_HEX_BYTES - 1);
+	digest[SHA256_HEX_BYTES - 1] = '\0';
+	cr_assert_eq(strlist_add(&files, digest), 0);
+	digest[0] = '0';
+	cr_assert_eq(strlist_add(&files, digest), 0);
+	cr_assert_eq(trust_accept(state_fd, MANIFEST, "a: 1\n", 5, &files, &err), 0);
+	cr_assert_eq(trust_check(state_fd, MANIFEST, "a: 1\n", 5, &kept, &err), 0);
+	cr_assert_eq(kept.len, 2);
+	cr_expect_str_eq(kept.items[0], files.items[0]);
+	cr_expect_str_eq(kept.items[1], files.items[1]);
+}
+
+static void write_record(const char *text)
+{
+	int fd = openat(state_fd, record_name(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+/* SHA-256 of "a: 1\n". */
+#define DIGEST "37b128c59f1f5097f73f82691cb519f1f568667faab5ced1b4ab979d36837eae"
+
+/* What a bottle wrote that knew no further files counts for a manifest that names none. */
+Test(trust, a_record_of_old_counts_and_a_torn_one_does_not)
+{
+	struct err err;
+
+	cr_assert_eq(mkdirat(state_fd, "trust", 0700), 0);
+	write_record(DIGEST "\n" MANIFEST "\n");
+	cr_expect_eq(check("a: 1\n", &err), 0);
+	write_record(DIGEST "\n" MANIFEST "\n" DIGEST "\n");
+	cr_expect_eq(check("a: 1\n", &err), 0);
+	write_record(DIGEST "\n" MANIFEST "\n" DIGEST);
+	cr_expect_eq(check("a: 1\n", &err), -EBADMSG);
+	write_record(DIGEST "\n" MANIFEST "\n" DIGEST "\nabc\n");
+	cr_expect_eq(check("a: 1\n", &err), -EBADMSG);
 }
 
 Test(trust, record_is_private)
@@ -129,7 +182,7 @@ Test(trust, the_folder_may_be_no_symlink)
 
 	cr_assert_eq(symlinkat("/tmp", state_fd, "trust"), 0);
 	cr_expect_eq(check("a: 1\n", &err), -ELOOP);
-	cr_expect_eq(trust_accept(state_fd, MANIFEST, "a: 1\n", 5, &err), -ELOOP);
+	cr_expect_eq(trust_accept(state_fd, MANIFEST, "a: 1\n", 5, &no_files, &err), -ELOOP);
 }
 
 Test(trust, others_may_not_write_it)
@@ -166,8 +219,9 @@ Test(trust, neither_fifo_nor_folder_nor_torn_record)
 static const char *said_of(const char *path)
 {
 	static struct err err;
+	struct strlist files = { 0 };
 
-	cr_assert_eq(trust_check(state_fd, path, "x", 1, &err), -ENOKEY);
+	cr_assert_eq(trust_check(state_fd, path, "x", 1, &files, &err), -ENOKEY);
 	return err.text;
 }
 
