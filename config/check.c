@@ -12,6 +12,9 @@
 #include "base/str.h"
 #include "config/manifest.h"
 
+/* No scheme that anybody means is longer, and no token is as short. */
+enum { SCHEME_SHOWN_BYTES = 10 };
+
 static const char digits[] = "0123456789";
 static const char name_bytes[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
 static const char env_bytes[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
@@ -213,7 +216,10 @@ int check_header(const char *text, char **ret_header, struct err *err)
 			err, EINVAL,
 			"must be the header's name alone (the text is not shown: it may hold a "
 			"token)");
-	if (!only(text, token_bytes) || strlen(text) > 64)
+	if (strlen(text) > 64)
+		return err_set(err, EINVAL,
+			       "is no header name (the text is not shown: it may be a token)");
+	if (!only(text, token_bytes))
 		return err_set(err, EINVAL, "'%s' is no header name", quote(text).text);
 	header = strdup(text);
 	if (!header)
@@ -238,7 +244,7 @@ int check_scheme(const char *text, struct err *err)
 
 	if (listed(text, schemes))
 		return 0;
-	if (strpbrk(text, ": "))
+	if (strpbrk(text, ": ") || strlen(text) > SCHEME_SHOWN_BYTES)
 		return err_set(
 			err, EINVAL,
 			"must be the scheme alone (the text is not shown: it may hold a token)");

@@ -67,6 +67,9 @@ static int parse_literal(const char *text, char **ret_literal, struct err *err)
 /* Says what is wrong with a host that is more than a host. */
 static int refuse_decorated(const char *text, struct err *err)
 {
+	/* First, since each of the others shows the text. */
+	if (strchr(text, '@'))
+		return err_set(err, EINVAL, "a host has no user and password before it");
 	for (const char *c = text; *c; c++)
 		if ((unsigned char)*c >= 0x80)
 			return err_set(err, EINVAL,
@@ -75,8 +78,6 @@ static int refuse_decorated(const char *text, struct err *err)
 	if (strstr(text, "://"))
 		return err_set(err, EINVAL, "'%s' is a URL; write the host alone",
 			       quote(text).text);
-	if (strchr(text, '@'))
-		return err_set(err, EINVAL, "a host has no user and password before it");
 	if (strchr(text, '/'))
 		return err_set(err, EINVAL,
 			       "'%s' has a path or mask; write the host alone, and paths in "
@@ -212,6 +213,8 @@ int check_address(const char *text, char **ret_address, uint16_t *ret_port, stru
 
 	if (!bare)
 		return no_memory(err);
+	if (strchr(text, '@'))
+		return err_set(err, EINVAL, "an address has no user and password before it");
 	colon = strrchr(bare, ':');
 	if (bare[0] == '[') {
 		char *end = strchr(bare, ']');

@@ -45,6 +45,15 @@ static int split_allow(char *copy, const char *spec, struct allow *allow, struct
 	return 0;
 }
 
+/* A user and password before the host: a text that no sentence may show. A path may have an '@'. */
+static bool has_userinfo(const char *spec)
+{
+	const char *scheme_end = strstr(spec, "://");
+	const char *at = strchr(spec, '@');
+
+	return at && (scheme_end || at < spec + strcspn(spec, "/"));
+}
+
 static struct route *find_route(struct manifest *m, const char *host, uint16_t port)
 {
 	for (size_t i = 0; i < m->route_count; i++)
@@ -82,8 +91,14 @@ static int add_allow(struct manifest *m, const char *spec, struct err *err)
 
 	if (!copy)
 		return no_memory(err);
+	if (has_userinfo(spec))
+		return err_set(err, EINVAL,
+			       "a host has no user and password before it (not shown); write "
+			       "HOST[:PORT][/PATH]");
 	TRY(split_allow(copy, spec, &allow, err));
 	TRY(check_host(allow.host, &route.host, &route.is_literal, err));
+	if (allow.port && strchr(spec, '@') && check_port(allow.port, &port, NULL) < 0)
+		return err_set(err, EINVAL, "no port stands after the ':' (the text is not shown)");
 	if (allow.port)
 		TRY(check_port(allow.port, &port, err));
 	if (allow.path)
@@ -105,6 +120,8 @@ int manifest_add_allow(struct manifest *m, const char *spec, struct err *err)
 {
 	int rc = add_allow(m, spec, err);
 
+	if (rc < 0 && strchr(spec, '@'))
+		return err_context(err, rc, "--allow");
 	return rc < 0 ? err_context(err, rc, "--allow %s", quote(spec).text) : 0;
 }
 
@@ -208,7 +225,7 @@ int manifest_add_auth(struct manifest *m, const char *spec, struct err *err)
 	if (rc == 0)
 		return 0;
 	/* At most the host is shown: the rest may be the token itself, by mistake. */
-	if (!strchr(spec, '='))
+	if (!strchr(spec, '=') || strchr(spec, '@'))
 		return err_context(err, rc, "--auth");
 	shown.text[strcspn(shown.text, "=")] = '\0';
 	return err_context(err, rc, "--auth %s", shown.text);

@@ -118,6 +118,14 @@ Test(manifest, no_sentence_shows_what_may_be_a_token)
 		"egress: {upstream_proxy: {url: 'http://u:S3CRET@p:1', ca: none}}",
 		"egress: {upstream_proxy: {url: 'u:S3CRET@p:1', ca: none}}",
 		"egress: {routes: [{host: 'u:S3CRET@a.example'}]}",
+		"egress: {routes: [{host: 'https://u:S3CRET@a.example'}]}",
+		"egress: {routes: [{host: 'u:S3CRET-\xc3\xa4@a.example'}]}",
+		"egress: {routes: [{host: a.example, address: 'u:S3CRET@192.0.2.1'}]}",
+		"egress: {routes: [{host: a.example, auth: {scheme: ghp_S3CRET0123456789ab, "
+		"token_ref: T}}]}",
+		"egress: {routes: [{host: a.example, auth: {header: "
+		"eyJhbGciOiJFUzI1NiJ9.S3CRET0123456789abcdef0123456789abcdef0123456789abcdef, "
+		"token_ref: T}}]}",
 	};
 	struct manifest m;
 	struct err err;
@@ -127,6 +135,26 @@ Test(manifest, no_sentence_shows_what_may_be_a_token)
 		cr_expect_null(strstr(err.text, "S3CRET"), "%s", err.text);
 		manifest_clear(&m);
 	}
+}
+
+Test(options, no_sentence_shows_what_may_be_a_token)
+{
+	static const char *const specs[] = { "https://u:S3CRET@a.example", "u:S3CRET@a.example",
+					     "S3CRET@a.example/p", "https://u:S3/CRET@a.example" };
+	cleanup_with(manifest_clear) struct manifest m;
+	struct err err;
+
+	manifest_init(&m);
+	for (size_t i = 0; i < sizeof(specs) / sizeof(*specs); i++) {
+		cr_expect_eq(manifest_add_allow(&m, specs[i], &err), -EINVAL);
+		cr_expect_str_eq(err.text, "--allow: a host has no user and password before it "
+					   "(not shown); write HOST[:PORT][/PATH]");
+	}
+	cr_expect_eq(manifest_add_allow(&m, "u:S3CRET/S3CRET@a.example", &err), -EINVAL);
+	cr_expect_null(strstr(err.text, "S3CRET"), "%s", err.text);
+	cr_expect_eq(manifest_add_auth(&m, "u:S3CRET@a.example=Bearer:T", &err), -EINVAL);
+	cr_expect_null(strstr(err.text, "S3CRET"), "%s", err.text);
+	cr_expect_eq(manifest_add_allow(&m, "a.example/@scope/x", &err), 0, "%s", err.text);
 }
 
 static void expect_list(const struct strlist *list, const char *const *wanted)
