@@ -331,8 +331,11 @@ static int refuse_odd_breaks(struct source *source)
 int yaml_value_read(struct yaml_value *ret_root, const char *name, const char *text, size_t len,
 		    struct err *err)
 {
+	/* Editors of another system begin a file with a byte order mark; to libyaml it is a column of the first
+	 * line, which indents that. */
+	const size_t mark = len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 	cleanup_with(source_clear) struct source source = {
-		.name = name, .text = text, .len = len, .err = err
+		.name = name, .text = text + mark, .len = len - mark, .err = err
 	};
 	cleanup_with(yaml_value_clear) struct yaml_value root = { 0 };
 
@@ -343,7 +346,8 @@ int yaml_value_read(struct yaml_value *ret_root, const char *name, const char *t
 		return err_sys(err, ENOMEM, "%s", name);
 	/* Said, not guessed: a byte order mark could otherwise make the same bytes UTF-16. */
 	yaml_parser_set_encoding(&source.parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&source.parser, (const unsigned char *)text, len);
+	yaml_parser_set_input_string(&source.parser, (const unsigned char *)source.text,
+				     source.len);
 	TRY(read_stream(&source, &root));
 	*ret_root = root;
 	root = (struct yaml_value){ 0 };
