@@ -23,6 +23,14 @@ int err_set(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* As err_set, with ": <strerror(code)>" at the end. Pass errno itself as the code. */
 int err_sys(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+/* As err_sys, of a fork(2) or clone(2): EAGAIN is a limit of processes, and which ones there are is said. */
+int err_fork(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* As err_sys, of a folder of bottle's own that is to be made or written in: where that is refused, the
+ * way out is said, which is the `variable` that leads to another folder. */
+int err_folder(struct err *err, int code, const char *variable, const char *fmt, ...)
+	PRINTF_LIKE(4, 5);
+
 /* Puts "<context>: " in front of the sentence and returns `code` (negative) unchanged. */
 int err_context(struct err *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

@@ -167,7 +167,7 @@ int gate_zygote_start(int (*confine)(struct err *err), unsigned timeout_s, int *
 	theirs = pair[1];
 	pid = fork();
 	if (pid < 0)
-		return err_sys(err, errno, "gate: fork of the resolver");
+		return err_fork(err, errno, "gate: fork of the resolver");
 	if (pid == 0) {
 		die_with(gate);
 		zygote_main(theirs, confine, timeout_s);

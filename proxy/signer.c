@@ -210,7 +210,7 @@ int signer_start(const char *ca_path, int *ret_fd, pid_t *ret_pid, struct err *e
 		return err_sys(err, errno, "signer: fcntl");
 	pid = fork();
 	if (pid < 0)
-		return err_sys(err, errno, "signer: fork");
+		return err_fork(err, errno, "signer: fork");
 	if (pid == 0)
 		signer_main(signer_fd, ca_path, worker);
 	*ret_fd = take_fd(&own_fd);

@@ -50,7 +50,7 @@ int child_fork(int (*body)(void *ctx), void *ctx, int *ret_pidfd, struct err *er
 	saved = errno;
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	if (pid < 0)
-		return err_sys(err, saved, "fork");
+		return err_fork(err, saved, "fork");
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0U);
 	if (pidfd < 0) { /* the pid is ours until it is reaped: no other process can be hit */
 		saved = errno;

@@ -79,10 +79,7 @@ static struct report run_check(const struct doctor_check *check)
 	if (pid == 0)
 		check_child(check, writer);
 	if (pid < 0)
-		report.rc = err_sys(&report.said, errno, "starting the check's process%s",
-				    errno == EAGAIN ? " (the limit of processes: `ulimit -u`, or a "
-						      "cgroup's pids.max)"
-						    : "");
+		report.rc = err_fork(&report.said, errno, "starting the check's process");
 	fd_close(&writer);
 	if (pid > 0 && read_report(reader, &report) < 0)
 		report.rc = err_set(&report.said, ECHILD,

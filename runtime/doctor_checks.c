@@ -24,9 +24,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fd.h"
 #include "netns/netns.h"
 #include "runtime/caps.h"
 #include "runtime/landlock.h"
+#include "runtime/native_image.h"
 #include "runtime/plan_namespaces.h"
 #include "runtime/seccomp.h"
 #include "runtime/state.h"
@@ -64,18 +66,49 @@ static int check_kernel(int *ret_step, struct err *said)
 
 static int check_open_files(int *ret_step, struct err *said)
 {
+	const rlim_t least = plan_open_files_simplest();
 	struct rlimit own;
 
 	(void)ret_step;
 	if (getrlimit(RLIMIT_NOFILE, &own) < 0)
 		return err_sys(said, errno, "read the limit RLIMIT_NOFILE");
-	if (own.rlim_max < PLAN_OPEN_FILES_LEAST)
+	if (own.rlim_max < least)
 		return err_set(
 			said, EMFILE,
-			"%llu (`ulimit -Hn`); a run needs %d, and one for each port and each "
-			"writable path",
-			(unsigned long long)own.rlim_max, PLAN_OPEN_FILES_LEAST);
+			"%llu (`ulimit -Hn`); the simplest run needs %llu, and one more for each "
+			"further port and writable path",
+			(unsigned long long)own.rlim_max, (unsigned long long)least);
 	return err_set(said, 0, "%llu may be open", (unsigned long long)own.rlim_max);
+}
+
+/* As many at once as a run has, beside the launcher and this one. Each lives until `life_fds` is closed,
+ * by us or by our own end. */
+static int check_processes(int *ret_step, struct err *said)
+{
+	int life_fds[2], started = 2, rc = 0;
+
+	(void)ret_step;
+	if (fd_pipe(life_fds) < 0)
+		return err_sys(said, errno, "a pipe for the processes");
+	while (rc == 0 && started < PLAN_PROCESSES_LEAST) {
+		pid_t pid = fork();
+		char byte;
+
+		if (pid == 0) {
+			close(life_fds[1]);
+			_exit(read(life_fds[0], &byte, 1) != 0);
+		}
+		if (pid < 0)
+			rc = err_fork(said, errno, "%d at once, of the %d that a run has", started,
+				      PLAN_PROCESSES_LEAST);
+		else
+			started++;
+	}
+	close(life_fds[0]);
+	close(life_fds[1]);
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+		continue;
+	return rc < 0 ? rc : err_set(said, 0, "%d at once", started);
 }
 
 /* A desktop's programs may hold all that a user may have; a run takes one to watch what it guards. */
@@ -148,7 +181,7 @@ static int check_proc(int *ret_step, struct err *said)
 	*ret_step = HOST_STEP_PROC;
 	pid = fork();
 	if (pid < 0)
-		return err_sys(said, errno, "fork in a new pid namespace");
+		return err_fork(said, errno, "fork in a new pid namespace");
 	if (pid == 0)
 		_exit(mount_proc());
 	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
@@ -258,7 +291,24 @@ static int check_runtime_dir(int *ret_step, struct err *said)
 	return err_set(said, 0, "%s", facts.runtime_dir);
 }
 
-/* Two folders, one sentence: the data folder must be executable, the state folder local. */
+/* The store of images. A run writes it only where the native proxy's is not there yet. */
+static int check_data(const struct state *state, struct err *said)
+{
+	cleanup_with(image_clear) struct image image = { 0 };
+	struct err tried = { "" };
+	int may_write = host_try_dir(state->data_path, "XDG_DATA_HOME", &tried);
+	int rc = host_check_dir(state->data_path, true, said);
+
+	if (rc < 0 || may_write == 0)
+		return rc;
+	*said = tried;
+	if (native_image_look(state->data_path, &image, NULL) < 0)
+		return may_write;
+	err_context(said, 0, "the proxy's image is there and can be used, no other imported");
+	return 1;
+}
+
+/* Three folders, one sentence: the data folder must be executable, the others local. */
 static int check_folders(int *ret_step, struct err *said)
 {
 	cleanup_with(state_clear) struct state state;
@@ -267,7 +317,11 @@ static int check_folders(int *ret_step, struct err *said)
 	(void)ret_step;
 	state_init(&state);
 	TRY(state_paths(&state, said));
-	rc = host_check_dir(state.data_path, true, said);
+	TRY(state_check_own(state.state_path, said));
+	TRY(host_try_dir(state.state_path, "XDG_STATE_HOME", said));
+	TRY(state_check_own(state.runtime_path, said));
+	TRY(host_try_dir(state.runtime_path, state_runtime_variable(&state), said));
+	rc = check_data(&state, said);
 	if (rc == 0)
 		rc = host_check_dir(state.state_path, false, said);
 	return rc ? rc : err_set(said, 0, "%s, %s", state.data_path, state.state_path);
@@ -276,6 +330,7 @@ static int check_folders(int *ret_step, struct err *said)
 const struct doctor_check doctor_checks[] = {
 	{ .name = "kernel", .is_needed = true, .run = check_kernel },
 	{ .name = "open files", .is_needed = true, .run = check_open_files },
+	{ .name = "processes", .is_needed = true, .run = check_processes },
 	{ .name = "inotify", .is_needed = true, .run = check_inotify },
 	{ .name = "user namespace", .is_needed = true, .run = check_userns },
 	{ .name = "namespaces", .is_needed = true, .run = check_namespaces },
@@ -290,7 +345,7 @@ const struct doctor_check doctor_checks[] = {
 	{ .name = "cgroup", .run = check_cgroup },
 	{ .name = "runtime folder", .run = check_runtime_dir },
 };
-enum { DOCTOR_CHECK_COUNT = 15 };
+enum { DOCTOR_CHECK_COUNT = 16 };
 _Static_assert(sizeof(doctor_checks) / sizeof(doctor_checks[0]) == DOCTOR_CHECK_COUNT,
 	       "docs/platforms.md lists the checks");
 const size_t doctor_check_count = DOCTOR_CHECK_COUNT;

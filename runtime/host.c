@@ -17,6 +17,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/str.h"
 #include "runtime/landlock.h"
 
 /* What is used of newer kernels up to this one: openat2 and close_range (5.6, 5.11), mount_setattr (5.12),
@@ -162,4 +164,22 @@ int host_check_dir(const char *path, bool must_exec, struct err *err)
 			return 1;
 		}
 	return 0;
+}
+
+int host_try_dir(const char *path, const char *variable, struct err *err)
+{
+	char nearest[PATH_MAX];
+	cleanup_free char *probe = NULL;
+	int rc = existing_ancestor(path, nearest, sizeof(nearest));
+
+	if (rc < 0)
+		return err_folder(err, -rc, variable, "cannot use the folder %s", path);
+	/* access(2) would do for most; what a run does is asked of the kernel and a file server alike. */
+	probe = str_printf("%s/.bottle-doctor-%d", nearest, (int)getpid());
+	if (!probe)
+		return err_sys(err, ENOMEM, "%s", path);
+	if (mkdir(probe, 0700) < 0)
+		return err_folder(err, errno, variable, "%s: nothing can be made in %s", path,
+				  nearest);
+	return rmdir(probe) < 0 ? err_sys(err, errno, "%s", probe) : 0;
 }

@@ -85,4 +85,8 @@ void host_explain_more_from(enum host_step step, int code, const struct host_evi
  * (`must_exec`) or cannot be used from a user namespace (NFS and the like: a warning sentence, +1). */
 int host_check_dir(const char *path, bool must_exec, struct err *err) MUST_CHECK;
 
+/* Whether such a folder can be made, or written in where it is there: a folder is made in the nearest one
+ * that is there, and removed. `variable` leads to another place. For `bottle doctor`. */
+int host_try_dir(const char *path, const char *variable, struct err *err) MUST_CHECK;
+
 #endif

@@ -407,6 +407,9 @@ int host_explain_from(enum host_step step, int code, const struct host_evidence 
 
 	if (find_reason(step, code, evidence, name, err))
 		return -code;
+	/* The namespaces were made by clone(2), which counts processes before it looks at anything else. */
+	if (code == EAGAIN && (step == HOST_STEP_USERNS || step == HOST_STEP_NAMESPACES))
+		return err_fork(err, code, "%s", step_names[step]);
 	return err_set(err, code, "%s (%s); `bottle doctor` looks closer", step_names[step], name);
 }
 

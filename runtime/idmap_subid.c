@@ -112,7 +112,7 @@ static int run_helper(const char *path, char *const argv[], struct err *err)
 	writer = fds[1];
 	child = fork();
 	if (child < 0)
-		return err_sys(err, errno, "cannot fork for %s", path);
+		return err_fork(err, errno, "cannot fork for %s", path);
 	if (child == 0)
 		helper_child(path, argv, writer);
 	fd_close(&writer);

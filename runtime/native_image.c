@@ -30,6 +30,12 @@ static int import(const char *data_dir, struct err *err)
 	return rc < 0 ? err_context(err, rc, "the native proxy's image") : 0;
 }
 
+int native_image_look(const char *data_dir, struct image *ret_image, struct err *err)
+{
+	return NATIVE_IMAGE_DIGEST[0] ? image_find(data_dir, NATIVE_IMAGE_DIGEST, ret_image, err)
+				      : -ENOENT;
+}
+
 int native_image_find(const char *data_dir, struct image *ret_image, struct err *err)
 {
 	if (!NATIVE_IMAGE_DIGEST[0])

@@ -12,4 +12,7 @@
 /* As image_find. Imports it first where the store does not have it, from bottle's own files. */
 int native_image_find(const char *data_dir, struct image *ret_image, struct err *err) MUST_CHECK;
 
+/* The same where the store has it, and nothing else is done: -ENOENT and the like where not. */
+int native_image_look(const char *data_dir, struct image *ret_image, struct err *err) MUST_CHECK;
+
 #endif

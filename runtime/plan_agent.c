@@ -111,6 +111,8 @@ static int scratch(struct plan *plan)
 		       { "/var/tmp", 01777 },
 		       { plan->home, 0700 } };
 
+	_Static_assert(sizeof(places) / sizeof(places[0]) + 1 == PLAN_AGENT_SCRATCH,
+		       "plan_open_files_simplest counts them");
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		TRY(add(plan, (struct mount_op){ .kind = MOUNT_TMPFS,
 						 .flags = MOUNT_MAKE,

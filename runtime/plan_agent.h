@@ -30,6 +30,9 @@ struct plan_binds {
 /* plan_binds.c: the work folder and the manifest's read_only and read_write paths, checked; what is
  * guarded in them; sockets masked. Sets plan->work_folder. Comes after the folders of the system are on
  * the list, and before what bottle itself lays over them. */
+/* The writable paths that each agent has besides the caller's: the fresh tmpfs of its root, and /dev. */
+enum { PLAN_AGENT_SCRATCH = 6 };
+
 int plan_agent_binds(struct plan *plan, const char *workdir_option, const struct plan_dirs *dirs,
 		     struct err *err) MUST_CHECK;
 

@@ -8,7 +8,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+
+#include "runtime/plan_agent.h"
 
 static int choose_idmap(struct plan *plan, struct err *err)
 {
@@ -37,9 +38,21 @@ static int choose_idmap(struct plan *plan, struct err *err)
 	return 0;
 }
 
+rlim_t plan_open_files(size_t ports, size_t writable)
+{
+	enum { OWN = 128 }; /* 60 were enough */
+
+	return OWN + ports + writable;
+}
+
+rlim_t plan_open_files_simplest(void)
+{
+	return plan_open_files(1, PLAN_AGENT_SCRATCH + 1);
+}
+
 static int check_open_files(const struct plan *plan, struct err *err)
 {
-	rlim_t least = PLAN_OPEN_FILES_LEAST + plan->port_count + plan->agent.writable.len;
+	rlim_t least = plan_open_files(plan->port_count, plan->agent.writable.len);
 	struct rlimit own;
 
 	if (getrlimit(RLIMIT_NOFILE, &own) < 0)

@@ -125,7 +125,7 @@ static int fork_child(struct reaper *reaper, struct err *err)
 {
 	reaper->child = fork();
 	if (reaper->child < 0)
-		return err_sys(err, errno, "fork");
+		return err_fork(err, errno, "fork");
 	if (reaper->child == 0) {
 		setpgid(0, 0);
 		if (reaper->role == ROLE_PROXY)
@@ -294,8 +294,8 @@ int reaper_fork(const struct launch *launch, enum role role, int netns_fd, int l
 	long pid = syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
 
 	if (pid < 0)
-		return err_sys(err, errno, "make the namespaces of the %s",
-			       role == ROLE_PROXY ? "proxy" : "agent");
+		return err_fork(err, errno, "make the namespaces of the %s",
+				role == ROLE_PROXY ? "proxy" : "agent");
 	if (pid == 0)
 		reaper_main(&reaper, netns_fd);
 	return 0;

@@ -99,7 +99,7 @@ int session_start_gate(struct session *s, struct err *err)
 		return err_sys(err, errno, "PR_SET_CHILD_SUBREAPER");
 	s->gate_pid = fork();
 	if (s->gate_pid < 0)
-		return err_sys(err, errno, "fork the gate");
+		return err_fork(err, errno, "fork the gate");
 	if (s->gate_pid == 0) {
 		setpgid(0, 0);
 		gate_main(s, self);

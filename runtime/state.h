@@ -46,6 +46,12 @@ mode_t state_callers_umask(void);
 /* Only the paths, nothing is made: for the plan. */
 int state_paths(struct state *ret_state, struct err *err) MUST_CHECK;
 
+/* The variable that leads to the runtime folder. */
+const char *state_runtime_variable(const struct state *state);
+
+/* Of a folder of ours that is there: whether state_open would take it. 0 also where it is not there. */
+int state_check_own(const char *path, struct err *err) MUST_CHECK;
+
 /* The manifest that counts where none is named or found: bottle/bottle.yaml in $XDG_CONFIG_HOME or
  * ~/.config. Absolute, or the agent could have laid it in the current folder; owned by the caller; NULL
  * for who has no home folder. */

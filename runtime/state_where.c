@@ -164,6 +164,25 @@ static int open_own_folder(int dir_fd, const char *name, const char *path, int f
 	return take_fd(&fd);
 }
 
+const char *state_runtime_variable(const struct state *state)
+{
+	return str_ends(state->runtime_path, "/.run") ? "XDG_STATE_HOME" : "XDG_RUNTIME_DIR";
+}
+
+int state_check_own(const char *path, struct err *err)
+{
+	struct stat st;
+	int fd;
+
+	if (lstat(path, &st) < 0 && errno == ENOENT)
+		return 0;
+	fd = open_own_folder(AT_FDCWD, path, path, O_PATH, err);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
 /* Cuts the last component off. The user's folder is never "/" itself with an empty name before. */
 static const char *parent_of(char *path, char **ret_slash)
 {

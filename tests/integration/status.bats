@@ -370,7 +370,7 @@ killed() {
 	run bash -c "ulimit -n 64; '$bottle' doctor"
 	exits 125
 	has "fail  open files"
-	has "a run needs 128"
+	has "the simplest run needs"
 	# In a user namespace of its own, where it may be set.
 	run unshare -Ur sh -c "echo 0 >/proc/sys/user/max_inotify_instances && '$bottle' doctor"
 	exits 125
@@ -379,7 +379,57 @@ killed() {
 	[ "$(id -u)" -ne 0 ] || skip "the limit of processes does not hold for root"
 	run bash -c "ulimit -u 1; exec '$bottle' doctor"
 	exits 125
-	has "starting the check's process (the limit of processes"
+	has "starting the check's process: Resource temporarily unavailable (the limit of processes"
+}
+
+@test "doctor asks for as many open files as the simplest run" {
+	run bash -c "ulimit -n 64; '$bottle' doctor"
+	[[ $output =~ the\ simplest\ run\ needs\ ([0-9]+) ]]
+	local files=${BASH_REMATCH[1]}
+	run bash -c "ulimit -n $((files - 1)); '$bottle' run -q -n -f '$manifest_file' -- true"
+	exits 125
+	has "this run needs at least $files"
+	run bash -c "ulimit -n $files; '$bottle' run -q -n -f '$manifest_file' -- true"
+	exits 0
+	run bash -c "ulimit -n $files; '$bottle' doctor"
+	has "ok    open files"
+}
+
+@test "doctor starts as many processes as a run has, and a run names their limit" {
+	[ "$(id -u)" -ne 0 ] || skip "the limit of processes does not hold for root"
+	# In a user namespace of its own, where nobody else's count.
+	for limit in 2 4 6 8; do
+		run unshare -Ur bash -c "ulimit -u $limit; exec '$bottle' run -q -n -f '$manifest_file' -- true"
+		exits 125
+		has "the limit of processes: \`ulimit -u\`, or a cgroup's pids.max"
+	done
+	run unshare -Ur bash -c "ulimit -u 11; exec '$bottle' doctor"
+	exits 125
+	has "fail  processes           11 at once, of the 12 that a run has"
+	run unshare -Ur bash -c "ulimit -u 12; exec '$bottle' doctor"
+	has "ok    processes"
+	run unshare -Ur bash -c "ulimit -u 12; exec '$bottle' run -q -n -f '$manifest_file' -- true"
+	exits 0
+}
+
+@test "doctor tries whether the folders can be made and written in" {
+	XDG_STATE_HOME=/proc/none run "$bottle" doctor
+	exits 125
+	has "fail  folders             /proc/none/bottle: nothing can be made in /proc"
+	has "set XDG_STATE_HOME to a folder you can write"
+	XDG_DATA_HOME=/proc/none run "$bottle" doctor
+	exits 125
+	has "set XDG_DATA_HOME to a folder you can write"
+	mkdir -p closed open/bottle
+	chmod 0777 open/bottle
+	XDG_STATE_HOME=$PWD/open run "$bottle" doctor
+	exits 125
+	has "others may write there"
+	[ "$(ls -A open/bottle)" = "" ]
+	run unshare -Urm sh -c "mount -o bind,ro closed closed && HOME=\$PWD/closed XDG_STATE_HOME= XDG_DATA_HOME= '$bottle' doctor"
+	exits 125
+	has "fail  folders"
+	has "Read-only file system; set XDG_STATE_HOME"
 }
 
 @test "doctor lets no folder's name draw on the terminal" {

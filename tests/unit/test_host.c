@@ -129,6 +129,16 @@ Test(host, without_evidence_the_errno_and_the_doctor)
 	cr_assert(strstr(text, "Input/output error") && strstr(text, "bottle doctor"), "%s", text);
 }
 
+Test(host, a_limit_of_processes_is_named)
+{
+	const struct host_evidence e = free_host();
+	struct err err;
+
+	cr_assert(strstr(explain(HOST_STEP_USERNS, EAGAIN, &e, &err), "pids.max"));
+	cr_assert(strstr(explain(HOST_STEP_NAMESPACES, EAGAIN, &e, &err), "pids.max"));
+	cr_assert(!strstr(explain(HOST_STEP_MOUNT, EAGAIN, &e, &err), "pids.max"));
+}
+
 Test(host, a_sentence_that_was_said_stays)
 {
 	struct host_evidence e = free_host();
