@@ -131,12 +131,16 @@ static int sweep(struct state *state, void *ctx, struct err *err)
 	return 0;
 }
 
-static int end_live(struct state *state, void *ctx, struct err *err)
+/* What the dead have left first, so that nothing of it is taken for a live one's. */
+static int end_named(struct state *state, void *ctx, struct err *err)
 {
 	struct search *search = ctx;
 
 	search->state = state;
+	search->cleaned->count += state_sweep_name(state, search->name, &search->cleaned->warnings);
 	TRY(state_list(state, consider, search, err));
+	/* What one that had to be killed has left: it is counted already. */
+	(void)state_sweep_name(state, search->name, &search->cleaned->warnings);
 	return search->rc < 0 ? err_sys(err, -search->rc, "stop") : 0;
 }
 
@@ -212,7 +216,7 @@ int cmd_stop(int argc, char **argv)
 		return EXIT_BOTTLE_FAILED;
 	}
 	search.name = argv[1];
-	rc = state_each(end_live, &search, &err);
+	rc = state_each(end_named, &search, &err);
 	if (rc == 0)
 		rc = clean(argv[1], &cleaned, &err);
 	return tell(rc, &err, &cleaned, "stopped", "no bottle of that name was running");

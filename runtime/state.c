@@ -322,8 +322,21 @@ static void mark(const struct state *state, const char *folder,
 		snprintf(ret_name, NAME_MAX + sizeof(DEAD_PREFIX), "%s", folder);
 }
 
+/* Whether a folder, dead or not, is of a run of that name; the run id, of a fixed length, ends it. */
+static bool is_named(const char *folder, const char *name)
+{
+	const size_t len = name ? strlen(name) : 0;
+
+	if (!name)
+		return true;
+	if (str_starts(folder, DEAD_PREFIX))
+		folder += strlen(DEAD_PREFIX);
+	return str_starts(folder, name) && folder[len] == '-' &&
+	       strlen(folder + len + 1) == STATE_RUN_ID_SIZE - 1;
+}
+
 /* Under the exclusive lock: gives every dead run's folder its ".dead-" name. */
-static void mark_dead(const struct state *state, struct strlist *dead)
+static void mark_dead(const struct state *state, const char *name, struct strlist *dead)
 {
 	const struct dirent *entry;
 	DIR *dir = NULL;
@@ -333,6 +346,8 @@ static void mark_dead(const struct state *state, struct strlist *dead)
 	while ((entry = readdir(dir))) {
 		char marked[NAME_MAX + sizeof(DEAD_PREFIX)];
 
+		if (!is_named(entry->d_name, name))
+			continue;
 		if (str_starts(entry->d_name, DEAD_PREFIX)) {
 			if (!is_held(state->runtime_fd, entry->d_name))
 				(void)!strlist_add(dead, entry->d_name);
@@ -349,13 +364,18 @@ static void mark_dead(const struct state *state, struct strlist *dead)
 
 size_t state_sweep(struct state *state, struct strlist *warnings)
 {
+	return state_sweep_name(state, NULL, warnings);
+}
+
+size_t state_sweep_name(struct state *state, const char *name, struct strlist *warnings)
+{
 	cleanup_with(strlist_clear) struct strlist dead = { 0 };
 	size_t removed = 0;
 
 	/* A run that is starting, or another sweep: the next one will do. */
 	if (lock_file(state->runtime_fd, LOCK_EX | LOCK_NB) < 0)
 		return 0;
-	mark_dead(state, &dead);
+	mark_dead(state, name, &dead);
 	(void)!lock_file(state->runtime_fd, LOCK_UN);
 	for (size_t i = 0; i < dead.len; i++) {
 		int rc = remove_tree(state->runtime_fd, dead.items[i], 0);

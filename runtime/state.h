@@ -93,6 +93,9 @@ void state_run_end(struct state *state, struct state_run *run, struct strlist *w
  * Where one cannot be removed, `warnings` gets a sentence with the command that would. Returns how many went. */
 size_t state_sweep(struct state *state, struct strlist *warnings);
 
+/* The same of the runs of one name (NULL: of every one). */
+size_t state_sweep_name(struct state *state, const char *name, struct strlist *warnings);
+
 /* Calls `each` for every run that is alive, with its folder's name and its info.json. */
 int state_list(struct state *state, void (*each)(void *ctx, const char *folder, const char *info),
 	       void *ctx, struct err *err) MUST_CHECK;

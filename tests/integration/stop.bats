@@ -71,6 +71,25 @@ ended() {
 	kill -KILL "$launcher"
 }
 
+@test "stop removes the folder of a killed run of its name, in either place, and of no other" {
+	in_background dead 'sleep 60'
+	kill -KILL "$launcher"
+	ended
+	local runs=$XDG_RUNTIME_DIR/bottle-runs kept=$XDG_STATE_HOME/bottle/.run
+	(umask 077 && mkdir -p "$kept")
+	cp -r "$runs/"dead-* "$kept/dead-aaaaaaaaaa"
+	cp -r "$runs/"dead-* "$runs/.dead-dead-bbbbbbbbbb" # of a sweep that was killed
+	cp -r "$runs/"dead-* "$runs/dead-aaaaaaaaaa-aaaaaaaaaa"
+	run "$bottle" stop dead
+	exits 0
+	is "stopped: 3"
+	[ "$(ls -A "$runs")" = dead-aaaaaaaaaa-aaaaaaaaaa ]
+	[ -z "$(ls -A "$kept")" ]
+	run "$bottle" stop dead
+	exits 0
+	is "no bottle of that name was running"
+}
+
 # held_by_other NAME PID MORE: a run's folder that somebody else holds the lock of; $holder
 held_by_other() {
 	local folder=$XDG_RUNTIME_DIR/bottle-runs/$1-aaaaaaaaaa
