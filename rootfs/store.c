@@ -21,6 +21,8 @@
 
 #define LOCK_NAME  "lock"
 #define TMP_PREFIX "tmp-"
+/* What leads to another store. */
+#define DATA_VARIABLE "XDG_DATA_HOME"
 enum { IMAGES_MAX = 100 * 1000 };
 
 int store_data_dir(char **ret_dir, struct err *err)
@@ -67,7 +69,7 @@ static int open_folder(int dir_fd, const char *name, bool create, struct err *er
 	int fd;
 
 	if (create && mkdirat(dir_fd, name, 0700) < 0 && errno != EEXIST)
-		return err_sys(err, errno, "making %s in the image store", name);
+		return err_folder(err, errno, DATA_VARIABLE, "making %s in the image store", name);
 	fd = above_zero(openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	if (fd == -ENOENT && !create)
 		return fd;
@@ -85,7 +87,8 @@ static int make_path(const char *path, struct err *err)
 		if (slash)
 			*slash = '\0';
 		if (mkdir(copy, 0700) < 0 && errno != EEXIST)
-			return err_sys(err, errno, "making the image store %s", copy);
+			return err_folder(err, errno, DATA_VARIABLE, "making the image store %s",
+					  copy);
 		if (!slash)
 			return 0;
 		*slash = '/';
@@ -124,11 +127,13 @@ void store_close(struct store *store)
 	close_held(&store->lock_fd);
 }
 
-/* Returns the locked descriptor or -errno; -EWOULDBLOCK with LOCK_NB. */
+/* Returns the locked descriptor or -errno; -EWOULDBLOCK with LOCK_NB. Who only reads may not be able to
+ * write there. An exclusive lock needs an open for writing on NFS alone: flock(2). */
 static int open_lock(int dir_fd, int flags, int operation)
 {
+	const int how = operation & LOCK_SH ? O_RDONLY : O_RDWR;
 	cleanup_fd int fd = above_zero(
-		openat(dir_fd, LOCK_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600));
+		openat(dir_fd, LOCK_NAME, how | O_CLOEXEC | O_NOFOLLOW | flags, 0600));
 
 	if (fd < 0)
 		return fd;
@@ -143,7 +148,8 @@ int store_lock(struct store *store, struct err *err)
 	int fd = open_lock(store->images_fd, O_CREAT, LOCK_EX);
 
 	if (fd < 0)
-		return err_sys(err, -fd, "locking the image store %s", store->dir);
+		return err_folder(err, -fd, DATA_VARIABLE, "locking the image store %s",
+				  store->dir);
 	store->lock_fd = fd;
 	return 0;
 }
@@ -227,7 +233,8 @@ int stage_open(const struct store *store, struct stage *ret_stage, struct err *e
 	int rc = make_tmp(store, name);
 
 	if (rc < 0)
-		return err_sys(err, -rc, "making a folder in %s/images", store->dir);
+		return err_folder(err, -rc, DATA_VARIABLE, "making a folder in %s/images",
+				  store->dir);
 	memcpy(stage.name, name, sizeof(name));
 	stage.fd = open_folder(store->images_fd, name, false, err);
 	if (stage.fd < 0)

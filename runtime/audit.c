@@ -57,14 +57,15 @@ static int open_log(int state_dir_fd, const char *name, struct err *err)
 	struct stat st;
 
 	if (mkdirat(state_dir_fd, name, 0700) < 0 && errno != EEXIST)
-		return err_sys(err, errno, "state folder: %s", name);
+		return err_folder(err, errno, "XDG_STATE_HOME", "state folder: %s", name);
 	dir_fd = fd_open_nosymlinks(state_dir_fd, name, O_PATH | O_DIRECTORY, 0);
 	if (dir_fd < 0)
 		return err_sys(err, -dir_fd, "state folder: %s", name);
 	fd = fd_open_nosymlinks(dir_fd, "egress.jsonl",
 				O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NONBLOCK, 0600);
 	if (fd < 0)
-		return err_sys(err, -fd, "state folder: %s/egress.jsonl", name);
+		return err_folder(err, -fd, "XDG_STATE_HOME", "state folder: %s/egress.jsonl",
+				  name);
 	if (fstat(fd, &st) < 0)
 		return err_sys(err, errno, "state folder: %s/egress.jsonl", name);
 	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1)

@@ -114,7 +114,7 @@ static int make_run_folder(const struct state *state, struct state_run *run, str
 	int rc;
 
 	if (mkdirat(state->runtime_fd, run->folder, 0700) < 0)
-		return err_sys(err, errno, "%s", run->path);
+		return err_folder(err, errno, state_runtime_variable(state), "%s", run->path);
 	run->dir_fd = openat(state->runtime_fd, run->folder,
 			     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (run->dir_fd < 0)

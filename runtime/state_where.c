@@ -130,7 +130,7 @@ bool state_is_lock(const char *path, const char *folder)
 }
 
 /* mkdir -p for the folders above ours, which are the user's own: symlinks there are theirs. */
-static int make_parents(char *path, struct err *err)
+static int make_parents(char *path, const char *variable, struct err *err)
 {
 	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		int rc;
@@ -139,7 +139,7 @@ static int make_parents(char *path, struct err *err)
 		rc = mkdir(path, 0700) < 0 && errno != EEXIST ? errno : 0;
 		*slash = '/';
 		if (rc)
-			return err_sys(err, rc, "%.*s", (int)(slash - path), path);
+			return err_folder(err, rc, variable, "%.*s", (int)(slash - path), path);
 	}
 	return 0;
 }
@@ -194,7 +194,7 @@ static const char *parent_of(char *path, char **ret_slash)
 }
 
 /* `path` = a folder of the user's, '/', one component of ours. */
-static int open_by_path(const char *path, int flags, struct err *err)
+static int open_by_path(const char *path, const char *variable, int flags, struct err *err)
 {
 	cleanup_free char *copy = strdup(path);
 	cleanup_fd int parent_fd = -1;
@@ -205,13 +205,13 @@ static int open_by_path(const char *path, int flags, struct err *err)
 	parent_fd = open(parent_of(copy, &slash), O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (parent_fd < 0 && errno == ENOENT) {
 		*slash = '/';
-		TRY(make_parents(copy, err));
+		TRY(make_parents(copy, variable, err));
 		parent_fd = open(parent_of(copy, &slash), O_PATH | O_DIRECTORY | O_CLOEXEC);
 	}
 	if (parent_fd < 0)
-		return err_sys(err, errno, "%s", copy);
+		return err_folder(err, errno, variable, "%s", copy);
 	if (mkdirat(parent_fd, slash + 1, 0700) < 0 && errno != EEXIST)
-		return err_sys(err, errno, "%s", path);
+		return err_folder(err, errno, variable, "%s", path);
 	return open_own_folder(parent_fd, slash + 1, path, flags, err);
 }
 
@@ -221,8 +221,9 @@ int state_open(struct state *ret_state, struct err *err)
 
 	state_init(&state);
 	TRY(state_paths(&state, err));
-	TRY(state.state_fd = open_by_path(state.state_path, O_PATH, err));
-	TRY(state.runtime_fd = open_by_path(state.runtime_path, O_RDONLY, err));
+	TRY(state.state_fd = open_by_path(state.state_path, "XDG_STATE_HOME", O_PATH, err));
+	TRY(state.runtime_fd = open_by_path(state.runtime_path, state_runtime_variable(&state),
+					    O_RDONLY, err));
 	state.runtime_is_network = state_fs_is_network(state.runtime_fd);
 	*ret_state = state;
 	state_init(&state);

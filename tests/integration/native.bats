@@ -38,6 +38,45 @@ install_with() {
 	is two
 }
 
+# read_only FOLDER COMMAND: with that folder on a read-only file system
+read_only() { unshare -Urm sh -c "mount -o bind,ro '$1' '$1' && $2"; }
+
+@test "a store that can only be read is used; what cannot be written says what leads elsewhere" {
+	local a_run="'$bottle' run -q -n -f '$manifest_file' -- echo ran"
+	mkdir -p "$XDG_DATA_HOME"
+	run read_only "$XDG_DATA_HOME" "$a_run"
+	exits 125
+	has "Read-only file system; set XDG_DATA_HOME to a folder you can write"
+	run in_bottle true
+	exits 0
+	run read_only "$XDG_DATA_HOME" "$a_run"
+	exits 0
+	is ran
+	run read_only "$XDG_DATA_HOME" "'$bottle' image list"
+	has "native:latest"
+	has_not "missing or damaged"
+	run read_only "$XDG_DATA_HOME" "'$bottle' doctor"
+	exits 0
+	has "warn  folders             the proxy's image is there and can be used"
+	run read_only "$XDG_DATA_HOME" "'$bottle' image import '$archive' --tag other"
+	exits 125
+	has "Read-only file system; set XDG_DATA_HOME to a folder you can write"
+	rm -r "$XDG_STATE_HOME/bottle"
+	run read_only "$XDG_STATE_HOME" "$a_run"
+	exits 125
+	has "$XDG_STATE_HOME/bottle: Read-only file system; set XDG_STATE_HOME to a folder you can write"
+	run read_only "$XDG_RUNTIME_DIR" "$a_run"
+	exits 125
+	has "Read-only file system; set XDG_RUNTIME_DIR"
+	# Another user's modes in place of a file system's.
+	[ "$(id -u)" -ne 0 ] || return 0
+	chmod -R a-w "$XDG_DATA_HOME"
+	run in_bottle echo ran
+	chmod -R u+w "$XDG_DATA_HOME"
+	exits 0
+	is ran
+}
+
 @test "many first runs at a time all find it" {
 	for i in 1 2 3 4; do in_bottle echo "$i" >"out.$i" 2>&1 & done
 	wait
