@@ -12,6 +12,7 @@
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -107,9 +108,10 @@ static int dup_above_zero(int fd)
 
 static int make_spool(int dir_fd, struct err *err)
 {
-	cleanup_fd int fd = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	cleanup_fd int fd = dir_fd < 0 ? memfd_create("spool", MFD_CLOEXEC)
+				       : openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
-	if (fd < 0) { /* a file system without O_TMPFILE (NFS, some FUSE) */
+	if (dir_fd >= 0 && fd < 0) { /* a file system without O_TMPFILE (NFS, some FUSE) */
 		fd = openat(dir_fd, "spool", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (fd >= 0 && unlinkat(dir_fd, "spool", 0) < 0)
 			return err_sys(err, errno, "making a spool file in the image store");

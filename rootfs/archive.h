@@ -41,7 +41,8 @@ struct image_archive_limits {
 extern const struct image_archive_limits image_archive_limits_default;
 
 /* Opens and, where it is a tar, spools it into an unlinked file below spool_dir_fd: layers are read
- * after the manifest that names them, which may come last, and stdin cannot be read twice. */
+ * after the manifest that names them, which may come last, and stdin cannot be read twice. In memory
+ * where spool_dir_fd is -1. */
 int image_archive_open(const char *path, int spool_dir_fd,
 		       const struct image_archive_limits *limits, struct image_archive *ret_archive,
 		       struct err *err) MUST_CHECK;

@@ -53,6 +53,11 @@ int image_import(const char *data_dir, const char *archive, const char *tag, cha
 int image_import_exact(const char *data_dir, const char *archive, const char *tag,
 		       const char *digest, struct err *err) MUST_CHECK;
 
+/* What image_find would find after image_import_exact, and nothing is written: the root is not there yet, no
+ * lock is held, and of USER only what it says in numbers is known. The layers are not looked at. */
+int image_preview_exact(const char *data_dir, const char *archive, const char *digest,
+			struct image *ret_image, struct err *err) MUST_CHECK;
+
 /* Finds an image by tag ("name" means "name:latest"), "sha256:<hex>" or a unique hex prefix (≥ 6)
  * and takes its shared lock. -ENOENT with a sentence that says how to import one. Cheap: this is on
  * the start path of every run, and reads what the import had worked out. */

@@ -15,13 +15,8 @@
 /* Another bottle may move the tag, and with it remove our image, between its import and its use. */
 enum { IMPORTS_MAX = 3 };
 
-static int import(const char *data_dir, struct err *err)
+static int foreign_archive(int rc, const char *path, struct err *err)
 {
-	cleanup_free char *path = NULL;
-	int rc;
-
-	TRY(native_archive_find(&path, err));
-	rc = image_import_exact(data_dir, path, NATIVE_IMAGE_NAME, NATIVE_IMAGE_DIGEST, err);
 	if (rc == -ESTALE)
 		return err_set(err, ESTALE,
 			       "%s: not the native proxy that this bottle was built with; install "
@@ -30,13 +25,34 @@ static int import(const char *data_dir, struct err *err)
 	return rc < 0 ? err_context(err, rc, "the native proxy's image") : 0;
 }
 
+static int import(const char *data_dir, struct err *err)
+{
+	cleanup_free char *path = NULL;
+
+	TRY(native_archive_find(&path, err));
+	return foreign_archive(
+		image_import_exact(data_dir, path, NATIVE_IMAGE_NAME, NATIVE_IMAGE_DIGEST, err),
+		path, err);
+}
+
+static int preview(const char *data_dir, struct image *ret_image, struct err *err)
+{
+	cleanup_free char *path = NULL;
+
+	TRY(native_archive_find(&path, err));
+	return foreign_archive(
+		image_preview_exact(data_dir, path, NATIVE_IMAGE_DIGEST, ret_image, err), path,
+		err);
+}
+
 int native_image_look(const char *data_dir, struct image *ret_image, struct err *err)
 {
 	return NATIVE_IMAGE_DIGEST[0] ? image_find(data_dir, NATIVE_IMAGE_DIGEST, ret_image, err)
 				      : -ENOENT;
 }
 
-int native_image_find(const char *data_dir, struct image *ret_image, struct err *err)
+int native_image_find(const char *data_dir, bool may_import, struct image *ret_image,
+		      struct err *err)
 {
 	if (!NATIVE_IMAGE_DIGEST[0])
 		return err_set(err, ENOENT,
@@ -46,6 +62,8 @@ int native_image_find(const char *data_dir, struct image *ret_image, struct err 
 
 		if (i == IMPORTS_MAX || (rc != -ENOENT && rc != -ESTALE && rc != -EBADMSG))
 			return rc;
+		if (!may_import)
+			return preview(data_dir, ret_image, err);
 		TRY(import(data_dir, err));
 	}
 }

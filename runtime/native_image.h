@@ -9,8 +9,10 @@
 #include "rootfs/image.h"
 #include "runtime/native_archive.h"
 
-/* As image_find. Imports it first where the store does not have it, from bottle's own files. */
-int native_image_find(const char *data_dir, struct image *ret_image, struct err *err) MUST_CHECK;
+/* As image_find. Where the store does not have it, it is imported first from bottle's own files, or
+ * (`may_import` false) told by them as image_preview_exact does, and nothing is written. */
+int native_image_find(const char *data_dir, bool may_import, struct image *ret_image,
+		      struct err *err) MUST_CHECK;
 
 /* The same where the store has it, and nothing else is done: -ENOENT and the like where not. */
 int native_image_look(const char *data_dir, struct image *ret_image, struct err *err) MUST_CHECK;

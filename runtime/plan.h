@@ -123,7 +123,8 @@ int plan_choose_name(struct plan *plan, const struct run_options *options,
 		     struct err *err) MUST_CHECK;
 
 /* Its parts: plan_proxy.c (image, targets, routes) and plan_agent.c (files, environment). */
-int plan_proxy(struct plan *plan, const struct plan_dirs *dirs, struct err *err) MUST_CHECK;
+int plan_proxy(struct plan *plan, const struct run_options *options, const struct plan_dirs *dirs,
+	       struct err *err) MUST_CHECK;
 int plan_agent(struct plan *plan, const struct run_options *options, const struct plan_dirs *dirs,
 	       struct err *err) MUST_CHECK;
 

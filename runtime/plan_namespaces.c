@@ -77,7 +77,7 @@ int plan_namespaces(struct plan *plan, const struct run_options *options,
 			      plan->manifest.agent.image));
 	plan->link = netns_link_default();
 	TRY(host_probe(&plan->host, err));
-	TRY(plan_proxy(plan, dirs, err));
+	TRY(plan_proxy(plan, options, dirs, err));
 	TRY(choose_idmap(plan, err));
 	TRY(limits_plan(&plan->manifest.limits, &plan->host.cgroup, &plan->limits, err));
 	for (size_t i = 0; i < plan->limits.warnings.len; i++)

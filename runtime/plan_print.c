@@ -124,9 +124,10 @@ static json_t *proxy_of(const struct plan *plan)
 	char link[INET_ADDRSTRLEN];
 
 	inet_ntop(AF_INET, &plan->link.egress_addr, link, sizeof(link));
-	return json_pack("{s:s, s:s, s:i, s:s, s:i, s:o}", "image", plan->image.digest, "root",
-			 plan->image.root_path, "uid", (int)plan->image.uid, "address", link,
-			 "port", (int)plan->manifest.proxy_port, "files", files_of(&plan->proxy));
+	return json_pack("{s:s, s:s, s:b, s:i, s:s, s:i, s:o}", "image", plan->image.digest, "root",
+			 plan->image.root_path, "unpacked", plan->image.lock_fd > 0, "uid",
+			 (int)plan->image.uid, "address", link, "port",
+			 (int)plan->manifest.proxy_port, "files", files_of(&plan->proxy));
 }
 
 static json_t *image_of(const struct docker_image *image)

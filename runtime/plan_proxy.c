@@ -228,14 +228,16 @@ static int proxy_mounts(struct plan *plan)
 	return 0;
 }
 
-static int find_image(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
+/* What is only planned imports nothing. */
+static int find_image(struct plan *plan, bool may_import, const struct plan_dirs *dirs,
+		      struct err *err)
 {
 	const char *name = plan->manifest.proxy_image ? plan->manifest.proxy_image
 						      : PLAN_CONTRACT_IMAGE;
 	int rc;
 
 	if (native_image_is_name(name))
-		return native_image_find(dirs->data, &plan->image, err);
+		return native_image_find(dirs->data, may_import, &plan->image, err);
 	rc = image_find(dirs->data, name, &plan->image, err);
 	if (rc != -ENOENT || strcmp(name, BUILT_IMAGE) != 0)
 		return rc;
@@ -248,10 +250,11 @@ static int find_image(struct plan *plan, const struct plan_dirs *dirs, struct er
 		name, name);
 }
 
-int plan_proxy(struct plan *plan, const struct plan_dirs *dirs, struct err *err)
+int plan_proxy(struct plan *plan, const struct run_options *options, const struct plan_dirs *dirs,
+	       struct err *err)
 {
 	TRY(plan_contract_read_cas(plan, err));
-	TRY(find_image(plan, dirs, err));
+	TRY(find_image(plan, !options->dry_run, dirs, err));
 	number_fds(plan);
 	TRY(routes_token_slots(&plan->manifest, &plan->token_refs));
 	TRY(routes_render(&plan->manifest, &plan->routes_yaml, err));

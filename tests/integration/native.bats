@@ -77,6 +77,28 @@ read_only() { unshare -Urm sh -c "mount -o bind,ro '$1' '$1' && $2"; }
 	is ran
 }
 
+@test "--dry-run plans with it before it is unpacked, and unpacks nothing" {
+	run "$bottle" run --dry-run --json -f "$manifest_file" -- true
+	exits 0
+	has '"unpacked": false'
+	before=$output
+	[ ! -e "$XDG_DATA_HOME" ]
+	XDG_DATA_HOME=/proc/none run "$bottle" run --dry-run -f "$manifest_file" -- true
+	exits 0
+	has "unpacked: no"
+	run in_bottle true
+	exits 0
+	run "$bottle" run --dry-run --json -f "$manifest_file" -- true
+	exits 0
+	[ "$(grep -v '"name":' <<<"$output")" = "$(grep -v '"name":' <<<"${before/\"unpacked\": false/\"unpacked\": true}")" ]
+	echo no archive >foreign
+	XDG_DATA_HOME=$PWD/none
+	install_with foreign
+	run "$bottle" run --dry-run -f "$manifest_file" -- true
+	exits 125
+	[ ! -e none ]
+}
+
 @test "many first runs at a time all find it" {
 	for i in 1 2 3 4; do in_bottle echo "$i" >"out.$i" 2>&1 & done
 	wait
