@@ -181,16 +181,6 @@ static bool is_usable(const struct store *store, const char *hex)
 	return open_image(store, hex, &image, NULL) == 0;
 }
 
-/* Puts the stage in its place. One that cannot be used is replaced; one that another import has put
- * there meanwhile is as good as ours, since its digest is the same. */
-static int publish(struct store *store, struct stage *stage, const char *hex, struct err *err)
-{
-	if (is_usable(store, hex))
-		return 0;
-	TRY(store_remove_image(store, hex, err));
-	return stage_publish(stage, hex, err);
-}
-
 /* The tags of one digest, except `but` (or NULL). */
 static int tags_of(const struct store *store, const char *hex, const char *but,
 		   struct strlist *ret_tags, struct err *err)
@@ -221,6 +211,7 @@ struct import {
 	struct image_config config;
 	char *tag;
 	const char *only_hex; /* borrowed: the one image that is wanted, or NULL */
+	bool is_filled;	      /* the stage holds the whole image */
 };
 
 static void import_clear(struct import *import)
@@ -263,6 +254,38 @@ static void remove_former(struct store *store, const char *former_hex, const cha
 		(void)!store_remove_image(store, former_hex, NULL);
 }
 
+/* Fills the stage, unless the image is there already: a tag for it costs no unpacking then. */
+static int fill_unless_usable(struct import *import, struct err *err)
+{
+	if (import->is_filled || is_usable(&import->store, import->source.config_hex))
+		return 0;
+	TRY(import_fill_stage(&import->archive, &import->source, &import->config, &import->stage,
+			      err));
+	import->is_filled = true;
+	return 0;
+}
+
+/* Puts the stage in its place and keeps the store's lock. An image there that cannot be used is
+ * replaced; one that another import has put there meanwhile is as good as ours, since its digest is
+ * the same. One that was there when the stage was left empty may have been removed since: the stage
+ * is filled then, and everything is looked at again. */
+static int publish(struct import *import, struct err *err)
+{
+	const char *hex = import->source.config_hex;
+
+	for (;;) {
+		TRY(fill_unless_usable(import, err));
+		TRY(store_lock(&import->store, err));
+		if (is_usable(&import->store, hex))
+			return 0;
+		if (import->is_filled)
+			break;
+		store_unlock(&import->store);
+	}
+	TRY(store_remove_image(&import->store, hex, err));
+	return stage_publish(&import->stage, hex, err);
+}
+
 static int run_import(struct import *import, const char *path, const char *wanted_tag,
 		      struct err *err)
 {
@@ -276,12 +299,7 @@ static int run_import(struct import *import, const char *path, const char *wante
 	TRY(check_wanted(import, err));
 	TRY(choose_tag(&import->archive, &import->source, wanted_tag, &import->tag, err));
 	TRY(import_read_config(&import->archive, &import->source, &import->config, err));
-	/* A tag for what is there already costs no unpacking. */
-	if (!is_usable(&import->store, hex))
-		TRY(import_fill_stage(&import->archive, &import->source, &import->config,
-				      &import->stage, err));
-	TRY(store_lock(&import->store, err));
-	TRY(publish(&import->store, &import->stage, hex, err));
+	TRY(publish(import, err));
 	if (import->only_hex)
 		(void)!store_tag_read(&import->store, import->tag, former_hex, NULL);
 	TRY(store_tag_write(&import->store, import->tag, hex, err));

@@ -2,6 +2,8 @@
  * Images in the store: finding, listing, removing, imports at the same time, and SIGKILL at any
  * moment of one. */
 #include <signal.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -151,6 +153,65 @@ Test(rootfs_image, two_imports_at_once)
 	must_find(&shop, "a");
 	must_find(&shop, "b");
 	cr_assert_eq(count_entries(&shop, "images/sha256"), 1);
+	cr_assert_eq(count_entries(&shop, "images"), 2, "a tmp folder stayed");
+	world_end(&shop.world);
+}
+
+/* Returns once the import has let go of the image `hex` that it looked at: it closes the lock file
+ * last, and a descriptor's lock goes after the event of its closing. */
+static void wait_for_look(const struct shop *shop, int watch_fd)
+{
+	cleanup_free char *path = NULL;
+	cleanup_fd int fd = -1;
+	struct inotify_event event;
+
+	cr_assert_eq(read(watch_fd, &event, sizeof(event)), sizeof(event));
+	path = str_printf("%s/lock-of-image", shop->dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	cr_assert_geq(fd, 0, "%m");
+	cr_assert_eq(flock(fd, LOCK_EX), 0);
+}
+
+/* The import reads a FIFO, so that it is known to be before its look at the store, and then waits for
+ * the store's lock, which is held here while the image goes. */
+Test(rootfs_image, removed_while_its_import_is_under_way, .timeout = 60)
+{
+	cleanup_with(image_clear) struct image image = { 0 };
+	cleanup_with(store_close) struct store store = { 0 };
+	cleanup_with(buf_clear) struct buf tar = { 0 };
+	cleanup_free char *lock = NULL, *link_name = NULL;
+	cleanup_fd int fifo_fd = -1, watch_fd = inotify_init1(IN_CLOEXEC);
+	char hex[SHA256_HEX_BYTES];
+	struct err err = { 0 };
+	int status = -1;
+	struct shop shop;
+	pid_t pid;
+
+	shop_open(&shop);
+	make_oci(&(struct recipe){ 0 }, &tar);
+	write_archive(&shop, &tar);
+	must_import(&shop, "a", "a:latest");
+	cr_assert_eq(image_find(shop.dir, "a", &image, &err), 0, "%s", err.text);
+	memcpy(hex, digest_hex(image.digest), sizeof(hex));
+	lock = str_printf("%s/../lock", image.root_path);
+	image_clear(&image);
+	link_name = str_printf("%s/lock-of-image", shop.dir);
+	cr_assert_eq(link(lock, link_name), 0, "%m");
+	cr_assert_geq(inotify_add_watch(watch_fd, lock, IN_CLOSE_WRITE), 0, "%m");
+	cr_assert_eq(unlink(shop.archive), 0);
+	cr_assert_eq(mkfifo(shop.archive, 0600), 0);
+	pid = start_import(&shop, "b");
+	fifo_fd = open(shop.archive, O_WRONLY | O_CLOEXEC);
+	cr_assert_eq(store_open(shop.dir, false, &store, &err), 0, "%s", err.text);
+	cr_assert_eq(store_lock(&store, &err), 0, "%s", err.text);
+	cr_assert_eq(fd_write_all(fifo_fd, tar.data, tar.len), 0);
+	fd_close(&fifo_fd);
+	wait_for_look(&shop, watch_fd);
+	cr_assert_eq(store_remove_image(&store, hex, &err), 0, "%s", err.text);
+	store_close(&store);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert_eq(status, 0);
+	must_find(&shop, "b");
 	cr_assert_eq(count_entries(&shop, "images"), 2, "a tmp folder stayed");
 	world_end(&shop.world);
 }
