@@ -97,16 +97,27 @@ static int set_mtime_fd(int fd, struct timespec mtime)
 	return futimens(fd, times) < 0 ? -errno : 0;
 }
 
+static int too_many_entries(const struct layer_target *target, struct err *err)
+{
+	return err_set(err, E2BIG, "the image has more than %llu entries",
+		       (unsigned long long)target->limits.entries);
+}
+
 /* Opens the folder that an entry goes into. It and those above count as this layer's too: a tar may
- * leave their own entries out. */
+ * leave their own entries out. Those that are made here use up the limit of entries: one name can
+ * imply as many as it has parts. */
 static int open_parent(struct unpack *unpack, struct place *place, struct err *err)
 {
-	struct tree_walk walk = { 0 };
-	int rc = 0;
+	struct layer_target *target = unpack->target;
+	struct tree_walk walk = { .room = target->limits.entries - target->usage.entries };
+	int rc = tree_open_dir(target->root_fd, place->name.dir, &walk, &place->parent_fd, err);
 
-	TRY(tree_open_dir(unpack->target->root_fd, place->name.dir, &walk, &place->parent_fd, err));
-	if (unpack->target->has_lower)
-		rc = layer_seen_add_path(&unpack->seen, unpack->target->root_fd, place->name.dir);
+	if (rc == -E2BIG)
+		return too_many_entries(target, err);
+	TRY(rc);
+	target->usage.entries += walk.made;
+	if (target->has_lower)
+		rc = layer_seen_add_path(&unpack->seen, target->root_fd, place->name.dir);
 	return rc < 0 ? err_sys(err, -rc, "noting a layer's folders") : 0;
 }
 
@@ -308,9 +319,9 @@ static int unpack_entry(struct unpack *unpack, struct archive_entry *entry, stru
 	const char *name = archive_entry_pathname(entry);
 	struct layer_target *target = unpack->target;
 
-	if (++target->usage.entries > target->limits.entries)
-		return err_set(err, E2BIG, "the image has more than %llu entries",
-			       (unsigned long long)target->limits.entries);
+	if (target->usage.entries >= target->limits.entries)
+		return too_many_entries(target, err);
+	target->usage.entries++;
 	if (!name)
 		return err_set(err, EILSEQ, "an entry's name is not UTF-8");
 	TRY(tree_name_split(name, &place.name, err));

@@ -17,7 +17,7 @@
 struct layer_limits {
 	uint64_t stream_bytes; /* uncompressed tar, headers included */
 	uint64_t file_bytes;   /* sum of the sizes of files, holes included */
-	uint64_t entries;
+	uint64_t entries;      /* and the folders that their names alone imply */
 };
 extern const struct layer_limits layer_limits_default;
 

@@ -38,11 +38,11 @@ static int make_folder(int root_fd, const char *path, mode_t mode, struct err *e
 {
 	/* A symlink that leads to nothing (/tmp → /run/tmp, which a boot would have made) cannot be
 	 * mounted over, so a folder takes its place. */
-	struct tree_walk walk = { .over_dangling = true };
+	struct tree_walk walk = { .over_dangling = true, .room = TREE_NAME_DEPTH_MAX };
 	cleanup_fd int fd = -1;
 
 	TRY(tree_open_dir(root_fd, path, &walk, &fd, err));
-	if (walk.has_made && fchmod(fd, mode) < 0)
+	if (walk.made && fchmod(fd, mode) < 0)
 		return err_sys(err, errno, "/%s", path);
 	return 0;
 }
@@ -53,7 +53,7 @@ static int make_folder(int root_fd, const char *path, mode_t mode, struct err *e
 static int make_file(int root_fd, const char *dir, const char *name, struct tree_trash *trash,
 		     struct err *err)
 {
-	struct tree_walk walk = { .over_dangling = true };
+	struct tree_walk walk = { .over_dangling = true, .room = TREE_NAME_DEPTH_MAX };
 	cleanup_fd int dir_fd = -1;
 	cleanup_fd int fd = -1;
 	struct stat st;

@@ -103,6 +103,8 @@ static int make_missing(int parent_fd, const char *name, struct tree_walk *walk)
 {
 	struct stat st;
 
+	if (walk->made == walk->room)
+		return -E2BIG;
 	if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		if (!S_ISLNK(st.st_mode))
 			return -ENOTDIR;
@@ -116,7 +118,7 @@ static int make_missing(int parent_fd, const char *name, struct tree_walk *walk)
 	/* Past the umask; nobody else writes here, so it is the folder just made. */
 	if (fchmodat(parent_fd, name, 0755, 0) < 0)
 		return -errno;
-	walk->has_made = true;
+	walk->made++;
 	return 0;
 }
 

@@ -34,7 +34,8 @@ int tree_name_split(const char *text, struct tree_name *ret_name, struct err *er
  * folders are made (0755). */
 struct tree_walk {
 	bool over_dangling; /* in: a symlink to nothing in the way is replaced, not refused */
-	bool has_made;	    /* out: `dir` was not there */
+	size_t room;	    /* in: how many folders may be made; -E2BIG past it */
+	size_t made;	    /* out: how many were; if any, `dir` was not there */
 };
 int tree_open_dir(int root_fd, const char *dir, struct tree_walk *walk, int *ret_fd,
 		  struct err *err) MUST_CHECK;

@@ -36,6 +36,24 @@ Test(rootfs_stream, entries_have_a_limit_over_all_layers)
 	world_end(&world);
 }
 
+/* Those that no entry names count as those that one does. */
+Test(rootfs_stream, implied_folders_count_as_entries)
+{
+	struct world world = world_make();
+	cleanup_with(buf_clear) struct buf tar = { 0 };
+
+	world.target.limits.entries = 8;
+	tar_file(&tar, "a/b/c/x", "x");
+	tar_file(&tar, "a/b/c/y", "x");
+	world_must_unpack(&world, &tar);
+	cr_assert_eq(world.target.usage.entries, 5);
+	tar_file(&tar, "1/2/3/4/5/x", "x");
+	world_must_refuse(&world, &tar, "entries");
+	cr_assert(world_exists(&world, "1/2"));
+	cr_assert_not(world_exists(&world, "1/2/3"), "made past the limit");
+	world_end(&world);
+}
+
 Test(rootfs_stream, a_bomb_is_stopped)
 {
 	for (int zstd = 0; zstd < 2; zstd++) {
