@@ -40,6 +40,7 @@ const struct layer_limits layer_limits_default = {
 	.stream_bytes = 16ULL << 30,
 	.file_bytes = 16ULL << 30,
 	.entries = 1000 * 1000,
+	.name_bytes = 64 << 20,
 };
 
 struct dir_time {
@@ -54,6 +55,7 @@ struct unpack {
 	struct layer_seen seen;
 	struct dir_time *dir_times;
 	size_t dir_time_count, dir_time_room;
+	uint64_t dir_time_bytes; /* of their names */
 };
 
 /* One entry, with its parent open. */
@@ -103,6 +105,12 @@ static int too_many_entries(const struct layer_target *target, struct err *err)
 		       (unsigned long long)target->limits.entries);
 }
 
+static int too_many_names(const struct layer_target *target, struct err *err)
+{
+	return err_set(err, E2BIG, "the names of a layer's entries take more than %llu bytes",
+		       (unsigned long long)target->limits.name_bytes);
+}
+
 /* Opens the folder that an entry goes into. It and those above count as this layer's too: a tar may
  * leave their own entries out. Those that are made here use up the limit of entries: one name can
  * imply as many as it has parts. */
@@ -118,10 +126,17 @@ static int open_parent(struct unpack *unpack, struct place *place, struct err *e
 	target->usage.entries += walk.made;
 	if (target->has_lower)
 		rc = layer_seen_add_path(&unpack->seen, target->root_fd, place->name.dir);
+	if (rc == -E2BIG)
+		return too_many_names(target, err);
 	return rc < 0 ? err_sys(err, -rc, "noting a layer's folders") : 0;
 }
 
-static int remember_dir_time(struct unpack *unpack, struct place *place)
+static bool same_name(const struct tree_name *a, const struct tree_name *b)
+{
+	return strcmp(a->base, b->base) == 0 && strcmp(a->dir, b->dir) == 0;
+}
+
+static int grow_dir_times(struct unpack *unpack)
 {
 	if (unpack->dir_time_count == unpack->dir_time_room) {
 		size_t room = unpack->dir_time_room ? unpack->dir_time_room * 2 : 256;
@@ -132,6 +147,26 @@ static int remember_dir_time(struct unpack *unpack, struct place *place)
 		unpack->dir_times = grown;
 		unpack->dir_time_room = room;
 	}
+	return 0;
+}
+
+/* A small archive can repeat a long name very often: the same one in a row is kept once, and the sum
+ * of all is bounded. */
+static int remember_dir_time(struct unpack *unpack, struct place *place, struct err *err)
+{
+	size_t bytes = strlen(place->name.dir) + strlen(place->name.base);
+	struct dir_time *last = unpack->dir_time_count
+					? &unpack->dir_times[unpack->dir_time_count - 1]
+					: NULL;
+
+	if (last && same_name(&last->name, &place->name)) {
+		last->mtime = entry_mtime(place->entry);
+		return 0;
+	}
+	if (bytes > unpack->target->limits.name_bytes - unpack->dir_time_bytes)
+		return too_many_names(unpack->target, err);
+	TRY(grow_dir_times(unpack));
+	unpack->dir_time_bytes += bytes;
 	unpack->dir_times[unpack->dir_time_count++] = (struct dir_time){
 		.name = place->name,
 		.mtime = entry_mtime(place->entry),
@@ -246,6 +281,13 @@ static int make_hard_link(struct unpack *unpack, struct place *place, struct err
 	return 0;
 }
 
+static int note_seen(struct unpack *unpack, const struct place *place, struct err *err)
+{
+	int rc = layer_seen_add(&unpack->seen, place->parent_fd, place->name.base);
+
+	return rc == -E2BIG ? too_many_names(unpack->target, err) : rc;
+}
+
 /* The one place that decides what an entry is. *err->text is empty where only errno's words say
  * what went wrong. */
 static int make_entry(struct unpack *unpack, struct place *place, struct err *err)
@@ -302,9 +344,9 @@ static int unpack_place(struct unpack *unpack, struct place *place, struct err *
 					    place->name.base, err);
 	rc = make_entry(unpack, place, &detail);
 	if (rc == 0 && unpack->target->has_lower && *place->name.base)
-		rc = layer_seen_add(&unpack->seen, place->parent_fd, place->name.base);
+		rc = note_seen(unpack, place, &detail);
 	if (rc == 0 && is_dir)
-		rc = remember_dir_time(unpack, place);
+		rc = remember_dir_time(unpack, place, &detail);
 	if (rc == 0)
 		return 0;
 	rc = place_error(unpack, place, rc, &detail);
@@ -378,7 +420,10 @@ int layer_unpack(struct layer_target *target, const struct blob *blob,
 		 struct err *err)
 {
 	cleanup_with(utf8_locale_leave) struct utf8_locale utf8 = utf8_locale_enter();
-	cleanup_with(unpack_clear) struct unpack unpack = { .target = target };
+	cleanup_with(unpack_clear) struct unpack unpack = {
+		.target = target,
+		.seen = { .room_bytes = target->limits.name_bytes },
+	};
 	int rc;
 
 	(void)utf8; /* in force until the end of this function */

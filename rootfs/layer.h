@@ -18,6 +18,7 @@ struct layer_limits {
 	uint64_t stream_bytes; /* uncompressed tar, headers included */
 	uint64_t file_bytes;   /* sum of the sizes of files, holes included */
 	uint64_t entries;      /* and the folders that their names alone imply */
+	uint64_t name_bytes;   /* of one layer: names kept until its end, of folders and of all */
 };
 extern const struct layer_limits layer_limits_default;
 

@@ -55,9 +55,15 @@ int layer_seen_add(struct layer_seen *seen, int dir_fd, const char *name)
 	if (!place)
 		return -ENOMEM;
 	found = (struct place **)tsearch(place, &seen->root, by_place);
-	if (!found || *found != place)
+	if (!found || *found != place) {
 		free(place);
-	return found ? 0 : -ENOMEM;
+		return found ? 0 : -ENOMEM;
+	}
+	/* The one name too many stays in the tree, which is on its way to be freed. */
+	if (strlen(name) > seen->room_bytes)
+		return -E2BIG;
+	seen->room_bytes -= strlen(name);
+	return 0;
 }
 
 /* Opens the next folder on the way: by name, or where that is a symlink, by the path up to it. */

@@ -9,12 +9,14 @@
 #define ROOTFS_LAYER_SEEN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
 struct layer_seen {
-	void *root;	 /* tsearch(3) */
-	char *last_path; /* entries of one folder follow each other */
+	void *root;	     /* tsearch(3) */
+	char *last_path;     /* entries of one folder follow each other */
+	uint64_t room_bytes; /* what names may still take; -E2BIG past it */
 };
 
 void layer_seen_clear(struct layer_seen *seen);

@@ -124,7 +124,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	cleanup_free uint8_t *tar = malloc(size + 1);
 	int fd = world_fd();
 	struct layer_target target = {
-		.limits = { .stream_bytes = 1 << 22, .file_bytes = 1 << 22, .entries = 1000 },
+		.limits = { .stream_bytes = 1 << 22,
+			    .file_bytes = 1 << 22,
+			    .entries = 1000,
+			    .name_bytes = 1 << 16 },
 	};
 
 	check(tar != NULL);

@@ -54,6 +54,32 @@ Test(rootfs_stream, implied_folders_count_as_entries)
 	world_end(&world);
 }
 
+Test(rootfs_stream, kept_names_have_a_limit)
+{
+	struct world world = world_make();
+	cleanup_with(buf_clear) struct buf tar = { 0 };
+	char name[32];
+
+	world.target.limits.name_bytes = 16;
+	for (int i = 0; i < 100; i++) /* a name that is repeated is kept once */
+		tar_dir(&tar, "folder/name", 0755);
+	world_must_unpack(&world, &tar);
+	cr_assert_eq(world_stat(&world, "folder/name").st_mtim.tv_sec, TAR_MTIME);
+	for (int i = 0; i < 100; i++) /* of files too: what this layer has is known by name */
+		tar_file(&tar, "folder/name/file", "x");
+	world_must_unpack(&world, &tar);
+	world.target.has_lower = false;
+	tar_dir(&tar, "123456789", 0755);
+	tar_dir(&tar, "abcdefgh", 0755);
+	world_must_refuse(&world, &tar, "names");
+	for (int i = 0; i < 9; i++) {
+		snprintf(name, sizeof(name), "%02d", i);
+		tar_file(&tar, name, "x");
+	}
+	world_must_refuse(&world, &tar, "names");
+	world_end(&world);
+}
+
 Test(rootfs_stream, a_bomb_is_stopped)
 {
 	for (int zstd = 0; zstd < 2; zstd++) {
