@@ -9,7 +9,7 @@
  *              or layer laid may be followed (usrmerge: bin → usr/bin), but only inside the tree
  *   last part  never followed: what is there is taken away, then made with O_EXCL | O_NOFOLLOW
  *   hard links their target is found the same way, must be a regular file, and is not followed
- *   nodes      devices, FIFOs and sockets are counted and left out
+ *   nodes      devices, FIFOs and sockets are counted and left out; what was there goes
  *   modes      rwx, and the sticky bit of folders; set-id bits, owners, xattrs (file capabilities)
  *              and ACLs are dropped. The caller owns all of it and can always read and traverse it:
  *              he could not serve or remove it else
@@ -281,11 +281,31 @@ static int make_hard_link(struct unpack *unpack, struct place *place, struct err
 	return 0;
 }
 
+/* Whether make_entry leaves it out: no hard link, and of no type that it makes. */
+static bool is_left_out(struct archive_entry *entry)
+{
+	mode_t type = archive_entry_filetype(entry);
+
+	return !archive_entry_hardlink(entry) && type != AE_IFDIR && type != AE_IFREG &&
+	       type != AE_IFLNK;
+}
+
+/* What is not made hides what lies below it all the same, and is nothing that this layer has. */
 static int note_seen(struct unpack *unpack, const struct place *place, struct err *err)
 {
-	int rc = layer_seen_add(&unpack->seen, place->parent_fd, place->name.base);
+	int rc;
 
+	if (is_left_out(place->entry))
+		return 0;
+	rc = layer_seen_add(&unpack->seen, place->parent_fd, place->name.base);
 	return rc == -E2BIG ? too_many_names(unpack->target, err) : rc;
+}
+
+static int leave_out(struct unpack *unpack, struct place *place)
+{
+	TRY(tree_remove(place->parent_fd, place->name.base, &unpack->target->trash));
+	unpack->target->usage.skipped++;
+	return 0;
 }
 
 /* The one place that decides what an entry is. *err->text is empty where only errno's words say
@@ -304,8 +324,7 @@ static int make_entry(struct unpack *unpack, struct place *place, struct err *er
 	case AE_IFLNK:
 		return make_symlink(unpack, place);
 	default:
-		unpack->target->usage.skipped++;
-		return 0;
+		return leave_out(unpack, place);
 	}
 }
 

@@ -456,6 +456,31 @@ Test(rootfs_layer, leaves_devices_fifos_and_sockets_out)
 	world_end(&world);
 }
 
+/* It would replace what a lower layer has there, so that must not show through; and it is nothing
+ * that this layer has, which a whiteout would leave. */
+Test(rootfs_layer, a_node_left_out_hides_what_was_there)
+{
+	struct world world = world_make();
+	cleanup_with(buf_clear) struct buf tar = { 0 };
+
+	tar_file(&tar, "file", "lower");
+	tar_file(&tar, "folder/x", "lower");
+	tar_file(&tar, "etc/a", "lower");
+	world_must_unpack(&world, &tar);
+	tar_header(&tar, '3', "file", "", 0666, 0);
+	tar_header(&tar, '6', "folder", "", 0666, 0);
+	tar_header(&tar, '6', "etc/a", "", 0666, 0);
+	world_must_unpack(&world, &tar);
+	cr_assert_not(world_exists(&world, "file"));
+	cr_assert_not(world_exists(&world, "folder"));
+	cr_assert_not(world_exists(&world, "etc/a"));
+	cr_assert_eq(world.target.usage.skipped, 3);
+	tar_file(&tar, "file", "again");
+	world_must_unpack(&world, &tar);
+	cr_assert(world_has(&world, "file", "again"));
+	world_end(&world);
+}
+
 /* Also behind the end of the tar, where no entry would show it. */
 /* The test runs in the C locale, as the program does. */
 /* Folders that their owner may not write or search are still filled, replaced and deleted. */
