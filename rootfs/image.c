@@ -151,11 +151,41 @@ int image_find(const char *data_dir, const char *name, struct image *ret_image, 
 	return rc == -ENOENT ? not_found(name, err) : rc;
 }
 
+/* Why a tag would be taken for another image, or NULL: bottle's own, or one named by its digest, which
+ * resolve looks for among the tags first. */
+static const char *why_misleading(const char *tag)
+{
+	static const char suffix[] = ":latest";
+	size_t len = strcspn(tag, ":");
+
+	if (strcmp(tag, IMAGE_OWN_NAME ":latest") == 0)
+		return "is the name of the proxy that came with bottle";
+	if (str_starts(tag, DIGEST_PREFIX))
+		return "reads as a digest";
+	if (len >= PREFIX_MIN_LEN && len <= DIGEST_HEX_LEN && digest_is_hex(tag, len) &&
+	    strcmp(tag + len, suffix) == 0)
+		return "reads as the beginning of a digest";
+	return NULL;
+}
+
+/* Before minutes of unpacking. */
+static int check_wanted_tag(const char *wanted, struct err *err)
+{
+	cleanup_free char *tag = NULL;
+	const char *why;
+
+	TRY(store_tag_normalise(wanted, &tag, err));
+	why = why_misleading(tag);
+	return why ? err_set(err, EINVAL, "'%s' %s: say another --tag NAME", wanted, why) : 0;
+}
+
 /* The tag that an import shall write: asked for, or the archive's own. */
 static int choose_tag(const struct image_archive *archive, const struct source *source,
 		      const char *wanted, char **ret_tag, struct err *err)
 {
+	cleanup_free char *tag = NULL;
 	char shown[SHOWN_NAME_BYTES];
+	const char *why;
 
 	if (wanted)
 		return store_tag_normalise(wanted, ret_tag, err);
@@ -163,13 +193,15 @@ static int choose_tag(const struct image_archive *archive, const struct source *
 		return err_set(err, EINVAL,
 			       "%s: the archive gives the image no name; say --tag NAME",
 			       archive->path);
-	if (store_tag_normalise(source->name, ret_tag, NULL) < 0)
-		return err_set(
-			err, EINVAL,
-			"%s: the archive calls the image '%s', which is no name here; say "
-			"--tag NAME",
-			archive->path,
-			str_escape(shown, sizeof(shown), source->name, strlen(source->name)));
+	why = store_tag_normalise(source->name, &tag, NULL) < 0 ? "is no name here"
+								: why_misleading(tag);
+	if (why)
+		return err_set(err, EINVAL,
+			       "%s: the archive calls the image '%s', which %s; say --tag NAME",
+			       archive->path,
+			       str_escape(shown, sizeof(shown), source->name, strlen(source->name)),
+			       why);
+	*ret_tag = take_ptr(tag);
 	return 0;
 }
 
@@ -313,12 +345,9 @@ int image_import(const char *data_dir, const char *archive, const char *tag, cha
 {
 	cleanup_with(import_clear) struct import import = { 0 };
 	cleanup_free char *digest = NULL;
-	char *checked = NULL;
 
-	if (tag) { /* before minutes of unpacking */
-		TRY(store_tag_normalise(tag, &checked, err));
-		free(checked);
-	}
+	if (tag)
+		TRY(check_wanted_tag(tag, err));
 	TRY(store_open(data_dir, true, &import.store, err));
 	TRY(run_import(&import, archive, tag, err));
 	digest = str_printf("%s%s", DIGEST_PREFIX, import.source.config_hex);

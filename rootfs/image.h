@@ -40,11 +40,15 @@ void image_clear(struct image *image);
 const char *image_label(const struct image *image, const char *key);
 bool image_has_label(const struct image *image, const char *key, const char *value);
 
+/* The name of the proxy image that comes with bottle: image_import gives it to none. */
+#define IMAGE_OWN_NAME "native"
+
 /* Imports an archive (path of a tar, of an OCI layout folder, or "-" for a tar on stdin) under
  * `tag` (NULL: the name inside the archive) into the store at `data_dir` (absolute; created).
  * Atomic: another import or a kill at any moment leaves a whole image or none, and what a killed
  * import left behind is swept by the next. Digest → *ret_digest and the tag it now has → *ret_tag
- * (both owned; ret_tag may be NULL). */
+ * (both owned; ret_tag may be NULL). A tag that would be taken for another image is refused: the
+ * name of bottle's own, and what reads as a digest or the beginning of one. */
 int image_import(const char *data_dir, const char *archive, const char *tag, char **ret_digest,
 		 char **ret_tag, struct err *err) MUST_CHECK;
 

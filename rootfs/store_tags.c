@@ -15,7 +15,6 @@
 #include "base/fd.h"
 #include "rootfs/digest.h"
 
-/* A tag's file name may need three bytes for each "/". */
 enum { TAG_MAX_BYTES = 200, SHOWN_NAME_BYTES = 256, TAGS_MAX = 100 * 1000 };
 #define TAG_TMP_NAME ".new" /* no tag begins with a dot */
 
@@ -23,11 +22,13 @@ enum { TAG_MAX_BYTES = 200, SHOWN_NAME_BYTES = 256, TAGS_MAX = 100 * 1000 };
  * Narrower than a path by construction: no "..", no empty part, nothing a shell or terminal minds. */
 static bool is_tag(const char *text)
 {
+	size_t file_len = strlen(text);
 	bool at_start = true;
 
 	if (!*text || strlen(text) > TAG_MAX_BYTES || digest_hex(text))
 		return false;
 	for (; *text; text++) {
+		file_len += *text == '/' ? 2 : 0; /* file_of_tag */
 		if (isalnum((unsigned char)*text) || (!at_start && strchr("._-", *text)))
 			at_start = false;
 		else if ((*text == '/' || *text == ':') && !at_start)
@@ -35,7 +36,7 @@ static bool is_tag(const char *text)
 		else
 			return false;
 	}
-	return !at_start;
+	return !at_start && file_len <= NAME_MAX;
 }
 
 int store_tag_normalise(const char *name, char **ret_tag, struct err *err)

@@ -15,7 +15,6 @@
 #include "base/str.h"
 #include "rootfs/image.h"
 #include "rootfs/store.h"
-#include "runtime/native_image.h"
 
 enum { EXIT_BOTTLE_FAILED = 125 };
 
@@ -93,9 +92,6 @@ static int do_import(const char *archive, const char *tag)
 
 	if (!dir)
 		return EXIT_BOTTLE_FAILED;
-	if (tag && native_image_is_name(tag))
-		return usage_error("import: '%s' is the name of the proxy that came with bottle",
-				   tag);
 	if (image_import(dir, archive, tag, &digest, &given_tag, &err) < 0)
 		return failed(&err);
 	note_image(dir, digest);

@@ -7,9 +7,10 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "rootfs/image.h"
 
 /* What `proxy.image` calls it, and the tag that it has in bottle's own store. */
-#define NATIVE_IMAGE_NAME "native"
+#define NATIVE_IMAGE_NAME IMAGE_OWN_NAME
 
 bool native_image_is_name(const char *name);
 

@@ -259,6 +259,14 @@ Test(rootfs_import, refuses_what_is_not_for_us)
 	must_refuse(&(struct recipe){ .name = "" }, "--tag");
 	must_refuse(&(struct recipe){ .name = "../../x" }, "--tag");
 	must_refuse_tag(&(struct recipe){ 0 }, "../x", "no name for an image");
+	/* What would be taken for another image, whoever says it. */
+	must_refuse(&(struct recipe){ .name = "native" }, "came with bottle; say --tag");
+	must_refuse(&(struct recipe){ .name = "native:latest" }, "came with bottle; say --tag");
+	must_refuse(&(struct recipe){ .name = "abc012:latest" }, "beginning of a digest");
+	must_refuse(&(struct recipe){ .name = ZEROS }, "beginning of a digest");
+	must_refuse(&(struct recipe){ .name = "sha256:0123" }, "reads as a digest");
+	must_refuse_tag(&(struct recipe){ 0 }, "native", "came with bottle");
+	must_refuse_tag(&(struct recipe){ 0 }, "abc012", "beginning of a digest");
 }
 
 Test(rootfs_import, refuses_bad_documents)

@@ -10,6 +10,9 @@
 #define HEX_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define HEX_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 
+#define SLASHES \
+	"/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a"
+
 struct shop {
 	struct world world;
 	struct store store;
@@ -124,6 +127,9 @@ Test(rootfs_store, tags_have_a_grammar)
 		{ "\xc3\xa9", NULL },
 		{ "sha256:" HEX_A, NULL },
 		{ HEX_A HEX_A HEX_A HEX_A, NULL },
+		/* 159 bytes and 177; in the file's name 247 and 283. */
+		{ HEX_A SLASHES, HEX_A SLASHES ":latest" },
+		{ HEX_A SLASHES "/a/a/a/a/a/a/a/a/a", NULL },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
