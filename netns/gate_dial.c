@@ -31,7 +31,8 @@ struct attempt {
 
 struct gate_dial {
 	struct gate_grave grave;
-	TAILQ_ENTRY(gate_dial) entry; /* in dialer->waiting */
+	TAILQ_ENTRY(gate_dial) entry; /* in `line` */
+	struct gate_dial_list *line;  /* where it waits for a free attempt, or NULL */
 	struct gate_dialer *dialer;
 	struct gate_dial_request request;
 	struct gate_waiter waiter;
@@ -42,7 +43,6 @@ struct gate_dial {
 	size_t ip_count, ip_next;
 	struct attempt attempts[GATE_ANSWER_MAX];
 	size_t open_count;
-	bool is_waiting;
 	uint64_t started_us, looked_up_us; /* 0: not come to */
 	/* The failure that will be told if no address works: the last that was met. */
 	const char *verdict, *reason, *detail;
@@ -98,9 +98,15 @@ static void attempt_close(struct attempt *attempt)
 
 static void stop_waiting(struct gate_dial *dial)
 {
-	if (dial->is_waiting)
-		TAILQ_REMOVE(&dial->dialer->waiting, dial, entry);
-	dial->is_waiting = false;
+	if (dial->line)
+		TAILQ_REMOVE(dial->line, dial, entry);
+	dial->line = NULL;
+}
+
+static void wait_in(struct gate_dial *dial, struct gate_dial_list *line)
+{
+	dial->line = line;
+	TAILQ_INSERT_TAIL(line, dial, entry);
 }
 
 void gate_dial_cancel(struct gate_dial *dial)
@@ -245,8 +251,7 @@ static void try_next(struct gate_dial *dial)
 		int rc;
 
 		if (!attempt_is_free(dial)) {
-			dial->is_waiting = true;
-			TAILQ_INSERT_TAIL(&d->waiting, dial, entry);
+			wait_in(dial, &d->waiting);
 			return;
 		}
 		*attempt = (struct attempt){ .dial = dial,
@@ -276,23 +281,33 @@ static void deadline_timer(struct gate_timer *timer)
 
 	if (dial->waiter.lookup)
 		note_failure(dial, "error", "dns_timeout", NULL, NULL);
-	else if (dial->is_waiting && !dial->ip_next)
+	else if (dial->line && !dial->ip_next)
 		note_failure(dial, "error", "busy", NULL, NULL);
 	else
 		note_failure(dial, "error", "connect_timeout", NULL, &dial->ips[0]);
 	dial_failed(dial);
 }
 
-/* Those in line go on, in order; whose host has its share already goes to the end of it. */
+/* Those in line go on, in order, but for those whose host has its share already: they keep their place.
+ * A dial that fails at once may end every other one (who asked for them is gone), so none is remembered
+ * across try_next: it is always the first in line that is looked at. */
 static void wake_waiting(struct gate_task *task)
 {
 	struct gate_dialer *d = gate_container_of(task, struct gate_dialer, wake);
-	struct gate_dial *dial, *after;
+	struct gate_dial *dial;
 
-	for (dial = TAILQ_FIRST(&d->waiting); dial && d->attempts < d->attempts_max; dial = after) {
-		after = TAILQ_NEXT(dial, entry);
-		if (attempt_is_free(dial))
+	while (d->attempts < d->attempts_max && (dial = TAILQ_FIRST(&d->waiting))) {
+		if (attempt_is_free(dial)) {
 			try_next(dial);
+			continue;
+		}
+		stop_waiting(dial);
+		wait_in(dial, &d->passed_over);
+	}
+	while ((dial = TAILQ_LAST(&d->passed_over, gate_dial_list))) {
+		stop_waiting(dial);
+		dial->line = &d->waiting;
+		TAILQ_INSERT_HEAD(&d->waiting, dial, entry);
 	}
 }
 
@@ -361,6 +376,7 @@ static void start_task(struct gate_task *task)
 void gate_dialer_init(struct gate_dialer *dialer)
 {
 	TAILQ_INIT(&dialer->waiting);
+	TAILQ_INIT(&dialer->passed_over);
 	dialer->wake.run = wake_waiting;
 }
 

@@ -22,6 +22,7 @@ struct gate_dialer {
 	size_t attempts_max; /* half-open sockets, all dials together */
 	size_t attempts;
 	TAILQ_HEAD(gate_dial_list, gate_dial) waiting; /* for a free attempt */
+	struct gate_dial_list passed_over;	       /* while others are woken; else empty */
 	struct gate_task wake;
 };
 

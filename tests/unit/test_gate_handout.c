@@ -26,6 +26,10 @@ static const struct gate_target targets[] = {
 	{ .host = "closed.test", .port = 443, .address = "127.0.0.3" },
 	{ .host = "named.test", .port = 443, .address = "127.0.0.2", .address_port = 444 },
 	{ .host = "127.0.0.2", .port = 443, .allow_private = true },
+	{ .host = "hole.test", .port = 443, .address = "10.9.0.9" },
+	{ .host = "pit.test", .port = 443, .address = "10.9.0.9" },
+	{ .host = "unreachable.test", .port = 443, .address = "10.9.255.255" },
+	{ .host = "never.test", .port = 443, .address = "255.255.255.255" },
 };
 
 static const struct name_row rows[] = {
@@ -286,5 +290,51 @@ WORLD_TEST(gate_handout, a_host_has_its_share_and_no_more)
 	CHECK(busy == 6, "%d", busy);
 	CHECK(strstr(audit_line(&w, "busy"), "dead.test"));
 	CHECK(accept(server, NULL, NULL) >= 0);
+	return world_end(&w);
+}
+
+/* Half-open sockets for all there are: of 1600 descriptors the gate makes 200 of them, three quarters for
+ * one host, and more places than that. Behind them in line: dials that will fail at once, since a
+ * broadcast address is no TCP peer. */
+static const char *fill_the_line(int fd)
+{
+	uint32_t id = 0;
+
+	CHECK(run("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up "
+		  "&&"
+		  "ip addr add 10.9.0.1/16 dev v0 && "
+		  "ip neigh add 10.9.0.9 lladdr 02:00:00:00:00:99 dev v0") == 0);
+	while (id < 150)
+		CHECK(send_ask(fd, id++, "hole.test", 443));
+	while (id < 200)
+		CHECK(send_ask(fd, id++, "pit.test", 443));
+	while (id < 210)
+		CHECK(send_ask(fd, id++, "unreachable.test", 443));
+	return NULL;
+}
+
+WORLD_TEST(gate_handout, a_channel_that_ends_while_its_dials_are_in_line)
+{
+	enum { BATCH = 64 }; /* questions of one turn: the gate sees the end only in its next one */
+	const struct rlimit some = { 1600, 1600 };
+	int fd, got, status, client, server;
+	struct gate_reply answer;
+	struct world w;
+
+	CHECK(setrlimit(RLIMIT_NOFILE, &some) == 0);
+	WORLD_TRY(start(&w, &fd));
+	WORLD_TRY(fill_the_line(fd));
+	/* Judged after all of those were begun, and the last thing of its turn. */
+	CHECK(send_ask(fd, 1000, "never.test", 443) && read_answer(fd, &answer, &got));
+	CHECK(answer.id == 1000, "%u was not in line: %s", answer.id, answer.detail);
+	CHECK(kill(w.gate, SIGSTOP) == 0 && waitpid(w.gate, &status, WUNTRACED) == w.gate);
+	CHECK(send_ask(fd, 0, "", 0)); /* frees a half-open socket: the line moves */
+	for (uint32_t i = 1; i < BATCH; i++)
+		CHECK(send_ask(fd, 2000 + i, "", 0)); /* none of these was asked */
+	close(fd);
+	CHECK(kill(w.gate, SIGCONT) == 0);
+	server = listen_on("127.0.0.2", 443);
+	client = dial_name(&w, "live.test", 443);
+	CHECK(client >= 0 && accept(server, NULL, NULL) >= 0, "the gate is gone");
 	return world_end(&w);
 }
