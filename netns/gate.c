@@ -132,27 +132,12 @@ static int take_sockets(struct gate *gate, int *fds, size_t count, struct err *e
 	return listen_all(gate, fds + 1, count - 1, err);
 }
 
-/* The new table, or the old one and a sentence. */
-static int take_targets(struct gate *gate, int *fds, size_t count, struct err *err)
-{
-	struct gate_policy policy;
-
-	if (!gate->has_sockets || !count)
-		return err_set(err, EPROTO, "gate: targets were not awaited");
-	TRY(gate_targets_read(fds[0], &policy, err));
-	gate_policy_clear(&gate->policy);
-	gate->policy = policy;
-	return listen_all(gate, fds + 1, count - 1, err);
-}
-
 static void handle_message(struct gate *gate, uint8_t kind, int *fds, size_t count)
 {
 	struct gate_control_reply reply = { .code = 0 };
 
 	if (kind == GATE_MESSAGE_SOCKETS)
 		reply.code = take_sockets(gate, fds, count, &reply.err);
-	else if (kind == GATE_MESSAGE_TARGETS)
-		reply.code = take_targets(gate, fds, count, &reply.err);
 	else
 		reply.code = err_set(&reply.err, EPROTO, "gate: unknown message %u", kind);
 	for (size_t i = 0; i < count; i++)

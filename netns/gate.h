@@ -33,7 +33,7 @@ struct gate_target {
  *              socket(AF_INET or AF_INET6, SOCK_STREAM, 0), getsockopt(SOL_SOCKET, SO_ERROR),
  *              setsockopt(SOL_SOCKET: SO_LINGER, SO_KEEPALIVE; IPPROTO_TCP: TCP_NODELAY,
  *              TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT), fcntl(F_GETFL, F_SETFL, F_SETPIPE_SZ),
- *              sendto, recvfrom, sendmsg, recvmsg (also on its netlink socket), read, write, lseek,
+ *              sendto, recvfrom, sendmsg, recvmsg (also on its netlink socket), read, write,
  *              close, clock_gettime, exit_group, rt_sigreturn, restart_syscall; for malloc: brk,
  *              mmap (anonymous, no PROT_EXEC), mremap, munmap, madvise, getrandom, futex.
  *              Files: none. No bind, no listen, no open, no fork, no exec, no kill.
@@ -89,18 +89,11 @@ struct gate_config {
  * helpers, confines that and itself, and only then reads the first control message. */
 int gate_run(const struct gate_config *config, struct err *err) MUST_CHECK;
 
-/* The launcher's side of control_fd. Each sends one message; gate_read_reply reads the gate's answer
- * to it, 0 or the gate's -errno with its sentence. Who does not care need not read it.
- *
- * The first message: the resolver's UDP socket, then the TCP listeners (at most 127). The caller
- * keeps its own copies and should close them. */
+/* The launcher's side of control_fd. The one message: the resolver's UDP socket, then the TCP
+ * listeners (at most 127). The caller keeps its own copies and should close them. gate_read_reply
+ * reads the gate's answer, 0 or the gate's -errno with its sentence. */
 int gate_send_sockets(int control_fd, int dns_fd, const int *listener_fds,
 		      size_t listener_count) MUST_CHECK;
-
-/* Puts a new table in force. Established connections stay, names keep their synthetic address;
- * listeners for ports that are new come along. A table that does not parse leaves the old one. */
-int gate_send_targets(int control_fd, const struct gate_target *targets, size_t target_count,
-		      const int *listener_fds, size_t listener_count) MUST_CHECK;
 
 /* -EOWNERDEAD: none can come any more. */
 int gate_read_reply(int control_fd, struct err *err) MUST_CHECK;

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "netns/gate_control.h"
 #include "netns/gate_names.h"
 
 #define G ADDRESS_GLOBAL
@@ -308,43 +307,6 @@ Test(gate_policy, a_bad_table_is_refused)
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		cr_expect_eq(gate_policy_init(&policy, &bad[i], 1, &err), -EINVAL, "row %zu", i);
-}
-
-Test(gate_policy, a_table_survives_the_control_socket)
-{
-	struct gate_policy policy;
-	struct buf text = { 0 };
-	struct err err;
-
-	cr_assert_eq(gate_targets_render(targets, 8, &text, &err), 0);
-	cr_assert_eq(gate_targets_parse(text.data, text.len, &policy, &err), 0, "%s", err.text);
-	cr_assert_eq(policy.count, 8);
-	cr_expect_str_eq(policy.targets[0].host, "api.example.com");
-	cr_expect(policy.targets[3].allow_private && !policy.targets[2].allow_private);
-	cr_expect_str_eq(policy.targets[7].address, "10.0.0.1");
-	gate_policy_clear(&policy);
-	cr_expect_eq(gate_targets_parse("", 0, &policy, &err), 0);
-	gate_policy_clear(&policy);
-	buf_clear(&text);
-}
-
-Test(gate_policy, a_mangled_table_is_refused)
-{
-	static const char *const bad[] = {
-		"a.test 443 0 - 0",	   "a.test 443 0 -\n",
-		"a.test 443 0 - 0 x\n",	   "a.test 65536 0 - 0\n",
-		"a.test 443 2 - 0\n",	   "a.test  443 0 - 0\n",
-		"a.test 443 0 b.test 0\n", "\n",
-		"a.test 443 0 - 0\n\n",	   " 443 0 - 0\n",
-		"a.test 443 0 - 65536\n",  "a.test x 0 - 0\n",
-	};
-	struct gate_policy policy;
-	struct err err;
-
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		cr_expect_eq(gate_targets_parse(bad[i], strlen(bad[i]), &policy, &err), -EINVAL,
-			     "%zu: '%s'", i, bad[i]);
-	cr_expect_eq(gate_targets_parse("a.test 443 0 - 0\n\0x\n", 20, &policy, &err), -EINVAL);
 }
 
 Test(gate_policy, an_address_is_never_given_to_a_second_name)
