@@ -189,7 +189,9 @@ int landlock_scope(int *ret_abi, struct err *err)
 	return prove_no_signal(err);
 }
 
-int landlock_gate(int *ret_abi, struct err *err)
+/* The gate's side: a descriptor for /dev/null with `refused_flags` is what the proof asks for. */
+static int enter_gate_domain(int (*allow_paths)(int ruleset_fd, int abi, struct err *err),
+			     int refused_flags, int *ret_abi, struct err *err)
 {
 	static const struct ruleset_attr attr = {
 		.handled_fs = FS_ALL,
@@ -204,11 +206,17 @@ int landlock_gate(int *ret_abi, struct err *err)
 		return 0;
 	fd = make_ruleset(abi, attr, err);
 	TRY(fd);
+	TRY(allow_paths ? allow_paths(fd, abi, err) : 0);
 	TRY(restrict_self(fd, err));
 	*ret_abi = abi;
 	TRY(prove_no_open("/", O_RDONLY | O_DIRECTORY, err));
-	TRY(prove_no_open("/dev/null", O_RDONLY, err));
+	TRY(prove_no_open("/dev/null", refused_flags, err));
 	return abi >= 4 ? prove_no_bind(err) : 0;
+}
+
+int landlock_gate(int *ret_abi, struct err *err)
+{
+	return enter_gate_domain(NULL, O_RDONLY, ret_abi, err);
 }
 
 /* What the name-service switch reads: its own configuration, modules and the libraries they need, lease
@@ -269,25 +277,7 @@ static int allow_resolver_paths(int ruleset_fd, int abi, struct err *err)
 
 int landlock_resolver(int *ret_abi, struct err *err)
 {
-	static const struct ruleset_attr attr = {
-		.handled_fs = FS_ALL,
-		.handled_net = NET_BIND_TCP,
-		.scoped = SCOPE_ABSTRACT_UNIX,
-	};
-	int abi = landlock_abi();
-	cleanup_fd int fd = -1;
-
-	*ret_abi = 0;
-	if (!abi)
-		return 0;
-	fd = make_ruleset(abi, attr, err);
-	TRY(fd);
-	TRY(allow_resolver_paths(fd, abi, err));
-	TRY(restrict_self(fd, err));
-	*ret_abi = abi;
-	TRY(prove_no_open("/", O_RDONLY | O_DIRECTORY, err));
-	TRY(prove_no_open("/dev/null", O_WRONLY, err));
-	return abi >= 4 ? prove_no_bind(err) : 0;
+	return enter_gate_domain(allow_resolver_paths, O_WRONLY, ret_abi, err);
 }
 
 /* "/" to read and execute, the given trees to write. */
