@@ -25,26 +25,6 @@
 #define DATA_VARIABLE "XDG_DATA_HOME"
 enum { IMAGES_MAX = 100 * 1000 };
 
-int store_data_dir(char **ret_dir, struct err *err)
-{
-	const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-	char *dir;
-
-	/* A relative one is to be ignored: XDG base directory specification. */
-	if (data && *data == '/')
-		dir = str_printf("%s/bottle", data);
-	else if (home && *home == '/')
-		dir = str_printf("%s/.local/share/bottle", home);
-	else
-		return err_set(err, ENOENT,
-			       "no folder for images: neither XDG_DATA_HOME nor HOME is set to an "
-			       "absolute path");
-	if (!dir)
-		return err_sys(err, ENOMEM, "the image store");
-	*ret_dir = dir;
-	return 0;
-}
-
 static void close_held(int *fd)
 {
 	if (*fd > 0)

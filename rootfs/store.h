@@ -21,9 +21,6 @@
 #include "base/str.h"
 #include "rootfs/tree.h"
 
-/* $XDG_DATA_HOME/bottle, else $HOME/.local/share/bottle; absolute. Owned by the caller. */
-int store_data_dir(char **ret_dir, struct err *err) MUST_CHECK;
-
 /* Checks a name and gives its whole form ("egress-proxy" → "egress-proxy:latest"), owned. */
 int store_tag_normalise(const char *name, char **ret_tag, struct err *err) MUST_CHECK;
 

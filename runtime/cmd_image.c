@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "rootfs/image.h"
 #include "rootfs/store.h"
+#include "runtime/state.h"
 
 enum { EXIT_BOTTLE_FAILED = 125 };
 
@@ -57,15 +58,16 @@ static int flush_stdout(void)
 	return EXIT_BOTTLE_FAILED;
 }
 
-/* The data folder, or NULL after the error was printed. */
+/* The data folder, owned, or NULL after the error was printed. */
 static char *data_dir(void)
 {
+	cleanup_with(state_clear) struct state state;
 	struct err err = { 0 };
-	char *dir = NULL;
 
-	if (store_data_dir(&dir, &err) < 0)
+	state_init(&state);
+	if (state_paths(&state, &err) < 0)
 		(void)failed(&err);
-	return dir;
+	return take_ptr(state.data_path);
 }
 
 static void note_image(const char *dir, const char *digest)

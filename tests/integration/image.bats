@@ -78,6 +78,15 @@ print(i["tag"], i["uid"], i["gid"], i["rootfs"])')" = "proxy:1 1000 1001 $root" 
 	[ "$("$bottle" image list | wc -l)" -eq 4 ]
 }
 
+@test "without HOME the home folder of passwd(5) counts, as for a run" {
+	run --separate-stderr env -i "$bottle" image list --json
+	[ "$status" -eq 0 ]
+	[[ ${output:0:1} == "[" ]]
+	run env -i HOME=relative XDG_DATA_HOME=relative "$bottle" image list
+	[ "$status" -eq 0 ]
+	[ ! -e relative ]
+}
+
 @test "USER root is taken with a warning" {
 	make_layout ''
 	run --separate-stderr "$bottle" image import image.tar

@@ -67,37 +67,6 @@ static void publish(struct shop *shop, const char *hex)
 	store_unlock(&shop->store);
 }
 
-Test(rootfs_store, data_dir_follows_xdg)
-{
-	static const struct {
-		const char *data, *home, *want;
-	} cases[] = {
-		{ "/x", "/h", "/x/bottle" },
-		{ NULL, "/h", "/h/.local/share/bottle" },
-		{ "", "/h", "/h/.local/share/bottle" },
-		{ "relative", "/h", "/h/.local/share/bottle" },
-		{ NULL, "relative", NULL },
-		{ NULL, NULL, NULL },
-	};
-
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		cleanup_free char *dir = NULL;
-		struct err err = { 0 };
-		int rc;
-
-		unsetenv("XDG_DATA_HOME");
-		unsetenv("HOME");
-		if (cases[i].data)
-			setenv("XDG_DATA_HOME", cases[i].data, 1);
-		if (cases[i].home)
-			setenv("HOME", cases[i].home, 1);
-		rc = store_data_dir(&dir, &err);
-		cr_assert_eq(rc == 0, cases[i].want != NULL);
-		if (cases[i].want)
-			cr_assert_str_eq(dir, cases[i].want);
-	}
-}
-
 Test(rootfs_store, tags_have_a_grammar)
 {
 	static const struct {

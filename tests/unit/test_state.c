@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,6 +107,30 @@ Test(state, folders_follow_xdg)
 	cr_assert_str_eq(state.state_path, below("s/bottle"));
 	cr_assert_str_eq(state.runtime_path, below("run/bottle-runs"));
 	cr_assert_str_eq(state.data_path, below(".local/share/bottle"));
+}
+
+Test(state, without_a_home_that_is_absolute_that_of_passwd_counts)
+{
+	const struct passwd *entry = getpwuid(geteuid());
+	const char *const homes[] = { NULL, "", "not/absolute" };
+
+	cr_assert(entry && entry->pw_dir[0] == '/');
+	for (size_t i = 0; i < sizeof(homes) / sizeof(homes[0]); i++) {
+		cleanup_with(state_clear) struct state state;
+		cleanup_free char *want = str_printf("%s/.local/share/bottle", entry->pw_dir);
+		struct err err;
+
+		unsetenv("HOME");
+		if (homes[i])
+			setenv("HOME", homes[i], 1);
+		setenv("XDG_DATA_HOME", "", 1);
+		cr_assert_eq(state_paths(&state, &err), 0);
+		cr_assert_str_eq(state.data_path, want);
+		state_clear(&state);
+		setenv("XDG_DATA_HOME", "/x", 1);
+		cr_assert_eq(state_paths(&state, &err), 0);
+		cr_assert_str_eq(state.data_path, "/x/bottle");
+	}
 }
 
 Test(state, paths_alone_make_nothing)
