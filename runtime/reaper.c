@@ -21,6 +21,7 @@
 #include <pty.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -218,25 +219,39 @@ noreturn static void end_with_child(const struct reaper *reaper, int status)
 	_exit(0);
 }
 
-static void reap(const struct reaper *reaper)
+/* One child, or none; says whether there may be more. Not all at once: orphans that fork and exit without
+ * end make zombies faster than they go, and thousands of others, which wait, make each waitpid(2) slow. */
+static bool reap_one(const struct reaper *reaper)
 {
 	int status;
-	pid_t pid;
+	pid_t pid = waitpid(-1, &status, WNOHANG | WUNTRACED);
 
-	while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
-		if (pid != reaper->child)
-			continue;
-		if (!WIFSTOPPED(status))
-			end_with_child(reaper, status);
-		(void)!wire_send(reaper->ctl_fd, WIRE_STOPPED, WSTOPSIG(status), NULL, 0);
-	}
+	if (pid != reaper->child)
+		return pid > 0;
+	if (!WIFSTOPPED(status))
+		end_with_child(reaper, status);
+	(void)!wire_send(reaper->ctl_fd, WIRE_STOPPED, WSTOPSIG(status), NULL, 0);
+	return true;
 }
 
+static void on_message(const struct reaper *reaper)
+{
+	struct wire_msg msg;
+	size_t fd_count = 0;
+
+	if (wire_recv(reaper->ctl_fd, &msg, NULL, 0, &fd_count) <= 0)
+		_exit(0);
+	if (msg.type == WIRE_FOREGROUND && give_terminal(reaper, NULL) == 0)
+		(void)kill(-reaper->child, SIGCONT);
+	if (msg.type == WIRE_SIGNAL && kill(-reaper->child, msg.value) < 0)
+		(void)kill(reaper->child, msg.value);
+}
+
+/* Each turn does one step of each kind, so the guards are looked at again after every one: nothing the
+ * agent does can keep it at another. */
 noreturn static void live(const struct reaper *reaper)
 {
 	struct signalfd_siginfo info;
-	struct wire_msg msg;
-	size_t fd_count = 0;
 	sigset_t chld;
 	int signal_fd;
 
@@ -248,21 +263,16 @@ noreturn static void live(const struct reaper *reaper)
 					{ .fd = signal_fd, .events = POLLIN },
 					{ .fd = reaper->watch.mounts_fd, .events = POLLPRI },
 					{ .fd = reaper->watch.moves_fd, .events = POLLIN } };
+		/* First: the child may have ended before the signalfd was there. */
+		bool more = reap_one(reaper);
 
-		reap(reaper); /* first: the child may have ended before the signalfd was there */
-		(void)poll(fds, sizeof(fds) / sizeof(fds[0]), -1);
+		(void)poll(fds, sizeof(fds) / sizeof(fds[0]), more ? 0 : -1);
 		if (fds[2].revents || fds[3].revents)
 			check_guards(reaper);
-		while (read(signal_fd, &info, sizeof(info)) > 0)
-			continue;
-		if (!fds[0].revents)
-			continue;
-		if (wire_recv(reaper->ctl_fd, &msg, NULL, 0, &fd_count) <= 0)
-			_exit(0);
-		if (msg.type == WIRE_FOREGROUND && give_terminal(reaper, NULL) == 0)
-			(void)kill(-reaper->child, SIGCONT);
-		if (msg.type == WIRE_SIGNAL && kill(-reaper->child, msg.value) < 0)
-			(void)kill(reaper->child, msg.value);
+		if (fds[1].revents)
+			(void)!read(signal_fd, &info, sizeof(info));
+		if (fds[0].revents)
+			on_message(reaper);
 	}
 }
 

@@ -131,8 +131,20 @@ git_obeys_nothing() {
 	done
 }
 
-# An agent that tries without end to write every guarded file, and to make anew what is gone; it ends with
-# status 0 when the file `end` is made. Sets launcher; its output goes to ../out.
+# An agent that makes the file `up` when it is at work. Sets launcher; its output goes to ../out.
+start_agent() {
+	exec_bottle "$@" </dev/null >../out 2>&1 3>&- &
+	launcher=$!
+	for _ in $(seq 200); do
+		[ ! -e up ] || return 0
+		sleep 0.05
+	done
+	cat ../out
+	return 1
+}
+
+# One that tries without end to write every guarded file, and to make anew what is gone; it ends with
+# status 0 when the file `end` is made.
 start_writing_agent() {
 	cat >writer.py <<-'END'
 		import os
@@ -147,14 +159,7 @@ start_writing_agent() {
 		        except OSError:
 		            pass
 	END
-	exec_bottle /usr/bin/python3 writer.py </dev/null >../out 2>&1 3>&- &
-	launcher=$!
-	for _ in $(seq 200); do
-		[ ! -e up ] || return 0
-		sleep 0.05
-	done
-	cat ../out
-	return 1
+	start_agent /usr/bin/python3 writer.py
 }
 
 # The run has ended by itself because of $1, and what the agent wrote in its last moment is named.
@@ -203,6 +208,16 @@ ended_for() {
 	start_writing_agent
 	mv .git .git.old
 	ended_for .git
+}
+
+@test "FILE-5: an agent that keeps its pid 1 at reaping has no more time to write" {
+	make_repository
+	cc -O2 -o flood "$here/flood.c"
+	start_agent ./flood 2000 4
+	git config user.name somebody
+	ended_for .git/config
+	written=$(grep -c evil .git/config) || true
+	[ "$written" -lt 500 ] || { echo "it wrote $written lines, one in two milliseconds"; return 1; }
 }
 
 @test "FILE-5: an agent that ends in the moment in which it is not guarded is no good end" {
