@@ -42,6 +42,9 @@ int fd_open_in_root(int root_fd, const char *path, int flags, mode_t mode) MUST_
 int fd_send(int socket_fd, const void *bytes, size_t len, const int *fds,
 	    size_t fd_count) MUST_CHECK;
 
+/* The same without descriptors, and without waiting: -EAGAIN where there is no room. */
+int fd_try_send(int socket_fd, const void *bytes, size_t len) MUST_CHECK;
+
 /* Receives one message. Returns the byte count (0: the peer closed) or -errno; -EMSGSIZE when bytes
  * or descriptors were cut off. Descriptors arrive close-on-exec and belong to the caller. */
 ssize_t fd_recv(int socket_fd, void *bytes, size_t size, int *fds, size_t max_fds,

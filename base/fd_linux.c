@@ -70,6 +70,18 @@ int fd_send(int socket_fd, const void *bytes, size_t len, const int *fds, size_t
 	return (size_t)n == len ? 0 : -EIO;
 }
 
+int fd_try_send(int socket_fd, const void *bytes, size_t len)
+{
+	ssize_t n;
+
+	do {
+		n = send(socket_fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -EIO;
+}
+
 /* Moves the descriptors of one control message out, closing those that do not fit. */
 static bool take_rights(struct cmsghdr *cmsg, int *fds, size_t max_fds, size_t *count)
 {

@@ -49,6 +49,7 @@ struct reaper {
 	struct role_context context;
 	struct guard_watch watch;
 	pid_t child;
+	int stopped_by; /* what the launcher has still to be told of: a signal, or 0 */
 };
 
 static const struct plan_role *plan_of(const struct reaper *reaper)
@@ -221,17 +222,29 @@ noreturn static void end_with_child(const struct reaper *reaper, int status)
 
 /* One child, or none; says whether there may be more. Not all at once: orphans that fork and exit without
  * end make zombies faster than they go, and thousands of others, which wait, make each waitpid(2) slow. */
-static bool reap_one(const struct reaper *reaper)
+static bool reap_one(struct reaper *reaper)
 {
 	int status;
-	pid_t pid = waitpid(-1, &status, WNOHANG | WUNTRACED);
+	pid_t pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED);
 
 	if (pid != reaper->child)
 		return pid > 0;
-	if (!WIFSTOPPED(status))
+	if (WIFCONTINUED(status))
+		reaper->stopped_by = 0;
+	else if (WIFSTOPPED(status))
+		reaper->stopped_by = WSTOPSIG(status);
+	else
 		end_with_child(reaper, status);
-	(void)!wire_send(reaper->ctl_fd, WIRE_STOPPED, WSTOPSIG(status), NULL, 0);
 	return true;
+}
+
+/* Never waits for room: the launcher reads nothing while its job is stopped, and an agent that stops and
+ * continues its first process without end fills the channel. Only how it is now counts. */
+static void tell_stopped(struct reaper *reaper)
+{
+	if (reaper->stopped_by &&
+	    wire_try_send(reaper->ctl_fd, WIRE_STOPPED, reaper->stopped_by) != -EAGAIN)
+		reaper->stopped_by = 0;
 }
 
 static void on_message(const struct reaper *reaper)
@@ -249,7 +262,7 @@ static void on_message(const struct reaper *reaper)
 
 /* Each turn does one step of each kind, so the guards are looked at again after every one: nothing the
  * agent does can keep it at another. */
-noreturn static void live(const struct reaper *reaper)
+noreturn static void live(struct reaper *reaper)
 {
 	struct signalfd_siginfo info;
 	sigset_t chld;
@@ -266,12 +279,15 @@ noreturn static void live(const struct reaper *reaper)
 		/* First: the child may have ended before the signalfd was there. */
 		bool more = reap_one(reaper);
 
+		tell_stopped(reaper);
+		if (reaper->stopped_by)
+			fds[0].events |= POLLOUT;
 		(void)poll(fds, sizeof(fds) / sizeof(fds[0]), more ? 0 : -1);
 		if (fds[2].revents || fds[3].revents)
 			check_guards(reaper);
 		if (fds[1].revents)
 			(void)!read(signal_fd, &info, sizeof(info));
-		if (fds[0].revents)
+		if (fds[0].revents & ~POLLOUT)
 			on_message(reaper);
 	}
 }

@@ -71,6 +71,7 @@ struct session {
 	int asked_by;  /* the first TERM, HUP or QUIT that was passed on */
 	int64_t grace_end_ms; /* until when the agent may take its time over it; 0: not asked */
 	bool stop_passed_on;  /* the caller's own TSTP, without a terminal, was passed on */
+	int stopped_by[ROLE_COUNT]; /* the signal that the last WIRE_STOPPED said; 0: none */
 
 	struct tail tail; /* the last that the proxy printed */
 

@@ -4,6 +4,7 @@
  * Each is a fact of session.h. One that is not due is a failure or is dropped; descriptors that came
  * with it are closed. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -73,7 +74,7 @@ static void on_reaper_message(struct session *s, enum role role, const struct wi
 		s->facts |= FACT_PTY;
 		return;
 	case WIRE_STOPPED:
-		session_on_stopped(s, role, msg->value);
+		s->stopped_by[role] = msg->value;
 		break;
 	case WIRE_EXITED:
 		s->status[role] = msg->value;
@@ -127,7 +128,7 @@ void session_on_init(struct session *s)
 		on_init_message(s, &msg, fds, count);
 }
 
-static void on_reaper(struct session *s, enum role role)
+static void read_one(struct session *s, enum role role)
 {
 	int fds[FD_PASS_MAX];
 	struct wire_msg msg;
@@ -137,6 +138,31 @@ static void on_reaper(struct session *s, enum role role)
 		on_reaper_message(s, role, &msg, fds, count);
 	else
 		session_check_reapers(s);
+}
+
+int session_read_reaper(struct session *s, enum role role)
+{
+	enum { MESSAGES_MAX = 256 }; /* more than the channel holds */
+
+	s->stopped_by[role] = 0;
+	for (int i = 0; i < MESSAGES_MAX && s->launch.ctl[role][0] >= 0; i++) {
+		struct pollfd pfd = { .fd = s->launch.ctl[role][0], .events = POLLIN };
+
+		if (poll(&pfd, 1, 0) <= 0)
+			break;
+		read_one(s, role);
+	}
+	return s->failure ? 0 : s->stopped_by[role];
+}
+
+/* All that has come, before this job stops: one of many stops counts, and what ends the run goes first. */
+static void on_reaper(struct session *s, enum role role)
+{
+	unsigned exited = role == ROLE_PROXY ? FACT_PROXY_EXITED : FACT_AGENT_EXITED;
+	int sig = session_read_reaper(s, role);
+
+	if (sig && !(s->facts & exited))
+		session_on_stopped(s, role, sig);
 }
 
 static void on_child(struct session *s, enum role role)

@@ -20,6 +20,10 @@ void session_on_proxy_child(struct session *session);
 void session_on_agent_child(struct session *session);
 void session_on_signal(struct session *session);
 
+/* Takes in all that a reaper has said. Returns the signal by which its program was last said to be stopped,
+ * or 0: also where the run has failed. */
+int session_read_reaper(struct session *session, enum role role);
+
 /* A program of the bottle stopped: what that means for this job. */
 void session_on_stopped(struct session *session, enum role role, int sig);
 

@@ -47,10 +47,12 @@ void session_on_stopped(struct session *s, enum role role, int sig)
 	kill(getpid(), SIGSTOP);
 }
 
+/* What was said of stops before is past: one `fg` is enough. */
 static void on_continue(struct session *s)
 {
 	struct err err;
 
+	(void)session_read_reaper(s, ROLE_AGENT);
 	if (tty_resume(&s->tty, &err) < 0)
 		session_fail(s, -EIO, "terminal", err.text);
 	send_signal(s, ROLE_AGENT, SIGCONT);

@@ -22,6 +22,13 @@ int wire_send(int fd, enum wire_type type, int value, const int *fds, size_t fd_
 	return fd_send(fd, &msg, sizeof(msg), fds, fd_count);
 }
 
+int wire_try_send(int fd, enum wire_type type, int value)
+{
+	struct wire_msg msg = { .type = type, .value = value };
+
+	return fd_try_send(fd, &msg, sizeof(msg));
+}
+
 void wire_send_failed(int fd, const char *step, int rc, const struct err *err)
 {
 	struct wire_msg msg = { .type = WIRE_FAILED, .value = -rc, .err = *err };

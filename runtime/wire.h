@@ -52,6 +52,9 @@ int wire_pair(int ret_fds[static 2]) MUST_CHECK;
 /* Sends a message with descriptors (borrowed). */
 int wire_send(int fd, enum wire_type type, int value, const int *fds, size_t fd_count) MUST_CHECK;
 
+/* The same without descriptors, and without waiting: -EAGAIN where the other end has not read enough. */
+int wire_try_send(int fd, enum wire_type type, int value) MUST_CHECK;
+
 /* Sends WIRE_FAILED; there is nobody else to tell when that fails too. */
 void wire_send_failed(int fd, const char *step, int rc, const struct err *err);
 

@@ -220,6 +220,48 @@ ended_for() {
 	[ "$written" -lt 500 ] || { echo "it wrote $written lines, one in two milliseconds"; return 1; }
 }
 
+@test "FILE-5: an agent that stops and continues itself without end is watched while its job is stopped" {
+	make_repository
+	cat >stopper.py <<-'END'
+		import os, signal, time
+		first = os.getpid()
+		if os.fork():
+		    while True:
+		        signal.pause()
+		os.setpgid(0, 0)
+		for _ in range(600):
+		    os.kill(first, signal.SIGSTOP)
+		    time.sleep(0.0015)
+		    os.kill(first, signal.SIGCONT)
+		    time.sleep(0.0005)
+		open("up", "w").close()
+		for _ in range(3000):
+		    try:
+		        with open(".git/config", "a") as file:
+		            file.write("evil\n")
+		    except OSError:
+		        pass
+		    time.sleep(0.002)
+		os.kill(first, signal.SIGKILL)
+	END
+	cat >../job.sh <<-END
+		set -m
+		$bottle run -f $BATS_TEST_TMPDIR/b.yaml -- /usr/bin/python3 stopper.py
+		echo first status \$?
+		for _ in \$(seq 200); do [ ! -e up ] || break; sleep 0.05; done
+		git config user.name somebody
+		sleep 1
+		echo written \$(grep -c evil .git/config) lines
+		fg
+		echo last status \$?
+	END
+	run /usr/bin/python3 "$here/terminal.py" "bash $BATS_TEST_TMPDIR/job.sh"
+	has "first status 147" # 128 + SIGSTOP
+	has "last status 125"
+	has "$work/.git/config was replaced, moved or removed on the host during the run"
+	[[ $output =~ written\ [0-9]{1,2}\ lines ]]
+}
+
 @test "FILE-5: an agent that ends in the moment in which it is not guarded is no good end" {
 	make_repository
 	cat >writer.py <<-'END'

@@ -39,6 +39,23 @@ Test(wire, carries_type_value_and_descriptors)
 	close(got[0]);
 }
 
+Test(wire, a_full_channel_is_told_at_once_where_nobody_is_to_wait)
+{
+	struct wire_msg msg;
+	size_t count = 0;
+	int sent = 0, rc;
+
+	while ((rc = wire_try_send(pair[1], WIRE_STOPPED, sent)) == 0)
+		sent++;
+	cr_assert_eq(rc, -EAGAIN);
+	cr_assert(sent > 0 && sent < 256, "%d: more than a launcher reads at once", sent);
+	for (int i = 0; i < sent; i++) {
+		cr_assert_eq(wire_recv(pair[0], &msg, NULL, 0, &count), 1);
+		cr_assert(msg.type == WIRE_STOPPED && msg.value == i && count == 0);
+	}
+	cr_assert_eq(wire_try_send(pair[1], WIRE_STOPPED, 1), 0);
+}
+
 Test(wire, more_descriptors_than_wanted_are_an_error_and_closed)
 {
 	struct wire_msg msg;
