@@ -42,7 +42,8 @@ struct guard {
 	struct plan *plan;
 	const struct plan_binds *binds;
 	struct err *err;
-	size_t entries; /* of the walk for second names */
+	size_t entries;	 /* of the walk for second names */
+	bool pass_links; /* it says nothing of links */
 };
 
 enum found { MISSING, A_FILE, A_FOLDER, UNGUARDABLE };
@@ -151,10 +152,11 @@ static int check_entry(struct guard *g, int dir_fd, const char *name, const char
 		return no_memory(g);
 	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
-	if (S_ISLNK(st.st_mode) && plan_warn(g->plan,
-					     "%s is a symbolic link; what it points to is not made "
-					     "read-only",
-					     child) < 0)
+	if (S_ISLNK(st.st_mode) && !g->pass_links &&
+	    plan_warn(g->plan,
+		      "%s is a symbolic link; what it points to is not made "
+		      "read-only",
+		      child) < 0)
 		return no_memory(g);
 	TRY(check_names(g, child, &st));
 	if (!S_ISDIR(st.st_mode))
@@ -234,6 +236,17 @@ static int note_guarded(struct guard *g, const char *path, int fd)
 	return strlist_add(&plan->guarded, path) < 0 ? no_memory(g) : 0;
 }
 
+/* Of what `fd` is open on, and of all below it. */
+static int check_all_names(struct guard *g, const char *path, int fd, const struct stat *st)
+{
+	int dir_fd;
+
+	if (!S_ISDIR(st->st_mode))
+		return check_names(g, path, st);
+	dir_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return dir_fd < 0 ? 0 : check_names_below(g, dir_fd, path, 0);
+}
+
 /* Read-only, or noted where it is missing. Returns what it is (enum found) or -errno. */
 static int protect(struct guard *g, const char *path)
 {
@@ -245,13 +258,7 @@ static int protect(struct guard *g, const char *path)
 		return strlist_add(&g->plan->absent, path) < 0 ? no_memory(g) : MISSING;
 	if (found != A_FILE && found != A_FOLDER)
 		return found;
-	TRY(check_names(g, path, &st));
-	if (found == A_FOLDER) {
-		int dir_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-		if (dir_fd >= 0)
-			TRY(check_names_below(g, dir_fd, path, 0));
-	}
+	TRY(check_all_names(g, path, fd, &st));
 	TRY(pin(g, path, false));
 	TRY(note_guarded(g, path, fd));
 	return found;
@@ -468,6 +475,25 @@ static int guard_default(struct guard *g)
 	return rc == 0 && writable_around(g, path) ? protect(g, path) : 0;
 }
 
+/* What the caller asked to be shown read-only, where it lies in a folder that the agent writes. */
+static int guard_read_only(struct guard *g, const char *path)
+{
+	cleanup_fd int fd = -1;
+	struct stat st;
+
+	if (!writable_around(g, path))
+		return 0;
+	fd = fd_open_nosymlinks(AT_FDCWD, path, O_PATH | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return err_sys(g->err, -fd, "%s", path);
+	if (fstat(fd, &st) < 0)
+		return err_sys(g->err, errno, "%s", path);
+	g->pass_links = true; /* what they point to was not asked for */
+	TRY(check_all_names(g, path, fd, &st));
+	g->pass_links = false;
+	return pin(g, path, false);
+}
+
 int plan_guard(struct plan *plan, const struct plan_binds *binds, struct err *err)
 {
 	struct guard g = { .plan = plan, .binds = binds, .err = err };
@@ -477,7 +503,7 @@ int plan_guard(struct plan *plan, const struct plan_binds *binds, struct err *er
 		if (binds->items[i].writable && binds->items[i].folder)
 			TRY(guard_folder(&g, binds->items[i].path));
 		else if (!binds->items[i].writable)
-			TRY(pin(&g, binds->items[i].path, false));
+			TRY(guard_read_only(&g, binds->items[i].path));
 	if (m->path)
 		TRY(guard_read(&g, m->path, "the manifest"));
 	if (m->upstream.ca_path)

@@ -315,6 +315,34 @@ Test(plan_guard, a_hook_with_a_second_name_is_refused)
 	assert_refused("pre-commit: has 2 names");
 }
 
+Test(plan_guard, a_read_only_file_with_a_second_name_in_the_work_folder_is_refused)
+{
+	make_file(work("other"));
+	cr_assert_eq(link(work("other"), work("shown")), 0);
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, work("shown")), 0);
+	assert_refused("shown: has 2 names");
+}
+
+Test(plan_guard, a_file_with_a_second_name_in_a_read_only_folder_there_is_refused)
+{
+	make_folder(work("a"));
+	make_folder(work("a/fixed"));
+	make_file(work("other"));
+	cr_assert_eq(link(work("other"), work("a/fixed/file")), 0);
+	cr_assert_eq(symlink("elsewhere", work("a/fixed/a-link")), 0);
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, work("a/fixed")), 0);
+	assert_refused("a/fixed/file: has 2 names");
+	cr_assert_not(warns(work("a/fixed/a-link"), "is a symbolic link"));
+}
+
+Test(plan_guard, a_read_only_file_with_a_second_name_elsewhere_is_taken)
+{
+	make_file(below("home/shown"));
+	cr_assert_eq(link(below("home/shown"), below("home/other")), 0);
+	cr_assert_eq(strlist_add(&plan.manifest.agent.read_only, below("home/shown")), 0);
+	assert_taken();
+}
+
 Test(plan_guard, shared_objects_of_a_submodule_are_no_second_names)
 {
 	make_repository(work(".git"));
