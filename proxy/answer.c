@@ -28,36 +28,25 @@ static const struct hint {
 	{ "not_a_proxy_request", "send an absolute http:// URL, or CONNECT and then TLS" },
 };
 
-static const struct status {
+/* The body's `error`; of every other status it is upstream_failed. */
+static const struct {
 	unsigned status;
-	const char *error; /* for the body */
-	const char *phrase;
-} STATUSES[] = {
-	{ 200, "", "OK" },
-	{ 400, "bad_request", "Bad Request" },
-	{ 403, "egress_denied", "Forbidden" },
-	{ 421, "misdirected_request", "Misdirected Request" },
-	{ 431, "bad_request", "Request Header Fields Too Large" },
-	{ 502, "upstream_failed", "Bad Gateway" },
-	{ 503, "upstream_failed", "Service Unavailable" },
-	{ 504, "upstream_failed", "Gateway Timeout" },
+	const char *error;
+} ERRORS[] = {
+	{ 400, "bad_request" },
+	{ 403, "egress_denied" },
+	{ 421, "misdirected_request" },
+	{ 431, "bad_request" },
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static const struct status *find_status(unsigned status)
+static const char *error_of(unsigned status)
 {
-	static const struct status UNKNOWN = { 0, "upstream_failed", "" };
-
-	for (size_t i = 0; i < COUNT(STATUSES); i++)
-		if (STATUSES[i].status == status)
-			return &STATUSES[i];
-	return &UNKNOWN;
-}
-
-const char *answer_phrase(unsigned status)
-{
-	return find_status(status)->phrase;
+	for (size_t i = 0; i < COUNT(ERRORS); i++)
+		if (ERRORS[i].status == status)
+			return ERRORS[i].error;
+	return "upstream_failed";
 }
 
 static struct span span_of(const char *text)
@@ -167,7 +156,7 @@ void answer_body(struct buf *out, unsigned status, const char *reason, const cha
 	const struct subject subjects[] = { { "{host}", host },
 					    { "{port}", port },
 					    { "{rule}", rule } };
-	buf_printf(out, "{\"error\": \"%s\"", find_status(status)->error);
+	buf_printf(out, "{\"error\": \"%s\"", error_of(status));
 	put_member(out, "reason", span_of(reason));
 	put_shown(out, "host", span_of(host));
 	put_shown(out, "path", path);

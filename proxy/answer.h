@@ -15,7 +15,4 @@
 void answer_body(struct buf *out, unsigned status, const char *reason, const char *detail,
 		 const struct authority *place, struct span path, const char *rule);
 
-/* The reason phrase of RFC 9110 for a status that the proxy itself sends; "" for others. */
-const char *answer_phrase(unsigned status);
-
 #endif

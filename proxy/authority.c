@@ -235,13 +235,6 @@ int authority_parse_or_say(struct span raw, struct authority *ret, const char **
 	return 0;
 }
 
-int authority_parse(struct span raw, struct authority *ret)
-{
-	const char *problem;
-
-	return authority_parse_or_say(raw, ret, &problem);
-}
-
 size_t authority_render(const struct authority *authority, bool is_https, char *out, size_t size)
 {
 	bool is_literal = strchr(authority->host, ':');

@@ -13,10 +13,8 @@
 enum { AUTHORITY_BYTES = HOST_BYTES + sizeof("[]:65535") };
 
 /* Parses `host`, `host:port`, `[v6]` or `[v6]:port` (RFC 3986, 3.2, without user information); port 0
- * when none is there. 0 or -EINVAL; *ret is set only on success. */
-int authority_parse(struct span raw, struct authority *ret) MUST_CHECK;
-
-/* As authority_parse; on failure *ret_problem is a static sentence that says what was wrong. */
+ * when none is there. 0 or -EINVAL; *ret is set only on success, and on failure *ret_problem is a static
+ * sentence that says what was wrong. */
 int authority_parse_or_say(struct span raw, struct authority *ret,
 			   const char **ret_problem) MUST_CHECK;
 

@@ -469,13 +469,6 @@ ssize_t io_write(struct io *io, const void *bytes, size_t len)
 	return n < 0 ? socket_outcome(&io->may_write) : n;
 }
 
-/* While may_read is false, the last read found no whole record; what lies in the buffer is the head of
- * one, and its rest will be told by an edge. */
-bool io_has_pending(const struct io *io)
-{
-	return io->ssl && io->may_read && holds_bytes(io->ssl);
-}
-
 void io_end(struct io *io)
 {
 	if (io->source.fd >= 0 && !io->is_ending)

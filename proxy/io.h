@@ -4,7 +4,8 @@
  * that embeds it. Knows nothing of HTTP.
  *
  * The owner calls until -EAGAIN; then `on_ready` comes with the next edge. It may stop earlier, at its
- * share, and go on from a task while `may_read` or `io_has_pending` says that there is more.
+ * share, and go on from a task while `may_read` says that there may be more: in the socket, or in what
+ * TLS holds, of which no edge will tell.
  */
 #ifndef PROXY_IO_H
 #define PROXY_IO_H
@@ -71,9 +72,6 @@ ssize_t io_write(struct io *io, const void *bytes, size_t len) MUST_CHECK;
 
 /* Whether the socket has all that was written: 0, -EAGAIN, -errno. */
 int io_flush(struct io *io) MUST_CHECK;
-
-/* Bytes that TLS holds and no edge will tell of. False after io_read said -EAGAIN. */
-bool io_has_pending(const struct io *io);
 
 /* Ends our side: close_notify, then shutdown(SHUT_WR); both wait for room in the socket, so the owner
  * keeps the io for a while. Call when all is written. */

@@ -72,11 +72,6 @@ static struct span after(struct span text, size_t len)
 	return (struct span){ text.at + used, text.len - used };
 }
 
-struct span path_without_query(struct span target)
-{
-	return until(target, '?');
-}
-
 static int hex_value(char c)
 {
 	if (c >= '0' && c <= '9')

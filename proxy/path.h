@@ -25,7 +25,4 @@ struct path_judgement {
 int path_judge(struct span target, const struct strlist *rules,
 	       struct path_judgement *ret) MUST_CHECK;
 
-/* The target up to its query. */
-struct span path_without_query(struct span target);
-
 #endif

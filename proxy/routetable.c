@@ -175,8 +175,3 @@ bool routetable_has_host(const struct routetable *table, const char *host)
 {
 	return best_match(table, host) != NO_ROUTE;
 }
-
-size_t routetable_count(const struct routetable *table)
-{
-	return table->routes.count;
-}

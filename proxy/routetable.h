@@ -27,6 +27,4 @@ const struct proxy_route *routetable_find(const struct routetable *table, const 
 /* Whether some route names the host, with whatever port. */
 bool routetable_has_host(const struct routetable *table, const char *host);
 
-size_t routetable_count(const struct routetable *table);
-
 #endif

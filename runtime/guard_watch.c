@@ -153,16 +153,6 @@ void guard_watch_init(struct guard_watch *watch)
 	*watch = (struct guard_watch){ .mounts_fd = -1, .moves_fd = -1 };
 }
 
-void guard_watch_clear(struct guard_watch *watch)
-{
-	for (size_t i = 0; i < watch->count; i++)
-		free(watch->places[i].place);
-	free(watch->places);
-	fd_close(&watch->mounts_fd);
-	fd_close(&watch->moves_fd);
-	guard_watch_init(watch);
-}
-
 static int open_descriptors(struct guard_watch *watch, int proc_fd, struct err *err)
 {
 	watch->moves_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);

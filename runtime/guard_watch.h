@@ -44,13 +44,13 @@ struct guard_watch {
 	size_t count;
 };
 
+/* It is kept to the end of the process: nothing closes it. */
 void guard_watch_init(struct guard_watch *watch);
 
 /* In the finished root, before the agent is: `proc_fd` is this pid namespace's /proc. Fails with
  * -ESTALE where a guard is already not at its place. */
 int guard_watch_open(struct guard_watch *watch, int proc_fd, const struct mount_guard *guards,
 		     size_t count, struct err *err) MUST_CHECK;
-void guard_watch_clear(struct guard_watch *watch);
 
 /* Looks, and empties what woke the caller. Returns 0 when all are there; else -ESTALE, or why it cannot be
  * known, with the sentence that ends the run. */

@@ -134,11 +134,6 @@ _Static_assert(sizeof(role_names) / sizeof(role_names[0]) == SECCOMP_ROLE_COUNT,
 _Static_assert(sizeof(seccomp_filters) / sizeof(seccomp_filters[0]) == SECCOMP_ROLE_COUNT,
 	       "one filter each");
 
-const char *seccomp_role_name(enum seccomp_role role)
-{
-	return role_names[role];
-}
-
 int seccomp_load(enum seccomp_role role, struct err *err)
 {
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &seccomp_filters[role]) < 0)

@@ -13,9 +13,6 @@
 #include "base/err.h"
 #include "runtime/seccomp_role.h"
 
-/* "agent", "proxy" … for messages. */
-const char *seccomp_role_name(enum seccomp_role role);
-
 /* Installs the role's filter on the calling thread for good. Needs no_new_privs (caps_drop_all and
  * caps_keep set it). Afterwards only what the role allows works: the caller has opened, forked and
  * executed all it ever will, except agent and proxy, which go on to execve. */

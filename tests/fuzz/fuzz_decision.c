@@ -14,6 +14,7 @@
 #include "proxy/answer.h"
 #include "proxy/authority.h"
 #include "proxy/decision.h"
+#include "proxy/http1.h"
 #include "proxy/path.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -92,7 +93,8 @@ static void decode(char *form)
 /* Every reading of an allowed path is below /v1/ or is /git and what lies below. */
 static void hold_path(struct span target)
 {
-	char *form = strndup(target.at, path_without_query(target).len);
+	const char *query = memchr(target.at, '?', target.len);
+	char *form = strndup(target.at, query ? (size_t)(query - target.at) : target.len);
 
 	for (int decodings = 0; form && decodings <= 2 * PATH_DECODINGS_MAX; decodings++) {
 		hold(!strncmp(form, "/v1/", 4) || !strcmp(form, "/git") ||
@@ -140,10 +142,11 @@ static void hold_allowed(const struct request *request, const struct verdict *ve
 
 static void hold_refused(const struct request *request, const struct verdict *verdict)
 {
-	cleanup_with(buf_clear) struct buf body = { 0 };
+	cleanup_with(buf_clear) struct buf body = { 0 }, line = { 0 };
 
 	hold(verdict->status >= 400 && verdict->reason[0] && verdict->detail[0]);
-	hold(answer_phrase(verdict->status)[0]);
+	http1_write_status(&line, verdict->status, (struct span){ 0 });
+	hold(line.len > strlen("HTTP/1.1 403 \r\n")); /* a phrase of its own */
 	answer_body(&body, verdict->status, verdict->reason, verdict->detail, &verdict->place,
 		    request->target, verdict->route ? verdict->route->host : NULL);
 	for (size_t i = 0; i + 1 < body.len; i++)
@@ -157,12 +160,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct field fields[FIELDS_MAX];
 	struct request request = { .fields = { .items = fields } };
 	struct verdict verdict;
+	const char *problem;
 
 	struct span flags = take_line(&rest);
 	request.is_https = flags.len && flags.at[0] & 1;
 	request.is_http2 = flags.len && flags.at[0] & 2;
 	request.is_http11 = flags.len && flags.at[0] & 4;
-	request.named_count = authority_parse(take_line(&rest), &request.named[0]) == 0;
+	request.named_count = authority_parse_or_say(take_line(&rest), &request.named[0],
+						     &problem) == 0;
 	struct span sni = take_line(&rest);
 	cleanup_free char *name = strndup(sni.len ? sni.at : "", sni.len);
 	request.sni = sni.len ? name : NULL;

@@ -123,11 +123,12 @@ static void ask_routes(struct question *question, struct reply *reply)
 
 	if (routes_parse(&parsed, "routes.yaml", yaml.at, yaml.len, &err) < 0)
 		fail(err.text);
+	size_t count = parsed.count; /* the table takes them */
 	routetable_unref(routes);
 	routes = routetable_new(&parsed);
 	if (!routes)
 		fail("out of memory");
-	put_number(reply, (unsigned)routetable_count(routes));
+	put_number(reply, (unsigned)count);
 }
 
 static void put_verdict(struct reply *reply, const struct verdict *verdict)

@@ -51,11 +51,11 @@ static inline bool as_wanted(const struct probe *p)
 
 static inline int load(enum seccomp_role role)
 {
-	struct err err = { "" };
+	struct err err = { "no_new_privs" };
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || seccomp_load(role, &err) < 0 ||
 	    seccomp_prove(role, &err) < 0) {
-		fprintf(stderr, "%s: %s\n", seccomp_role_name(role), err.text);
+		fprintf(stderr, "%s\n", err.text);
 		return 1;
 	}
 	return 0;

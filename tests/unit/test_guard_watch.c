@@ -163,7 +163,6 @@ static int guard_file(void *arg)
 	rc = guard_watch_check(&watch, &err);
 	CHILD_CHECK(rc == (world->lost ? -ESTALE : 0));
 	CHILD_CHECK(!world->lost || (strstr(err.text, path) && strstr(err.text, world->lost)));
-	guard_watch_clear(&watch);
 	return 0;
 }
 
