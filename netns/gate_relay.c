@@ -12,13 +12,22 @@
  * EAGAIN from the first splice may mean "no bytes" or "pipe full"; which it was is known after the
  * second: with the pipe empty, it was the source. Back-pressure is the pipe's: nothing is read from
  * a source while the pipe cannot be emptied.
+ *
+ * A reset overtakes what was sent before it. An upstream that answers a request which it does not want
+ * (413) and closes with its body unread sends answer and reset, and a client that is not relayed still
+ * gets to read the answer. So when an end broke:
+ *
+ *   SOUND ── the kernel has closed an end ──▶ its queue and pipe ──▶ all sent ──▶ the other is reset
+ *     └───── no such end, or both ──▶ both are reset at once     (or LIMIT_MS)
+ *
+ * It is bounded: a closed socket gets no more bytes than it has.
  */
 #include "netns/gate_relay.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tcp.h> /* <netinet/tcp.h> knows no tcpi_notsent_bytes */
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,6 +40,8 @@ enum {
 	LARGE_PIPES = 8, /* what all pipes of a user may hold is bounded (pipe(7)), so not each */
 	SPLICE_BYTES = 1024 * 1024,
 	BUDGET = 4 * 1024 * 1024, /* of one flow, before others get a turn */
+	LIMIT_MS = 30 * 1000,	  /* for what an end that broke had sent */
+	STATE_CLOSED = 7,	  /* TCP_CLOSE of <netinet/tcp.h> */
 };
 
 static int pipe_take(struct gate_pipes *pipes, struct gate_flow *flow)
@@ -91,6 +102,7 @@ void gate_reset(int *fd)
 static void relay_clear(struct gate_relay *relay)
 {
 	gate_task_unqueue(relay->loop, &relay->again);
+	gate_timer_unset(relay->loop, &relay->limit);
 	for (int i = 0; i < 2; i++) {
 		if (relay->ends[i].fd >= 0)
 			gate_loop_remove(relay->loop, relay->ends[i].fd, &relay->ends[i].source);
@@ -105,7 +117,7 @@ void gate_relay_abort(struct gate_relay *relay)
 	gate_reset(&relay->ends[1].fd);
 }
 
-static void relay_broke(struct gate_relay *relay, int error)
+static void relay_reset(struct gate_relay *relay, int error)
 {
 	gate_relay_abort(relay);
 	relay->done(relay, error);
@@ -140,15 +152,19 @@ static void flow_shut(struct gate_flow *flow, int sink_fd)
 }
 
 /* One turn: what the source has goes into the pipe, what the pipe has to the sink. 1 when there may
- * be more to do at once, 0 when one of the ends must be waited for, -errno when one broke. */
-static int flow_step(struct gate_flow *flow, int source_fd, int sink_fd, size_t *moved)
+ * be more to do at once, 0 when one of the ends must be waited for, -errno when one broke. `is_last`:
+ * of a source that broke before. */
+static int flow_step(struct gate_flow *flow, int source_fd, int sink_fd, bool is_last,
+		     size_t *moved)
 {
 	ssize_t in = -EAGAIN, out;
 
 	if (!flow->has_ended) {
 		in = move(source_fd, flow->pipe[1], SPLICE_BYTES);
-		if (in < 0 && in != -EAGAIN)
+		if (in < 0 && in != -EAGAIN && !is_last)
 			return (int)in;
+		if (in < 0 && in != -EAGAIN)
+			in = 0; /* that it broke is known, and this is where its bytes end */
 		flow->has_ended = in == 0;
 		flow->piped += in > 0 ? (size_t)in : 0;
 	}
@@ -176,22 +192,94 @@ static int flow_pump(struct gate_relay *relay, int from)
 		return 0;
 	TRY(pipe_take(relay->pipes, flow));
 	do {
-		rc = flow_step(flow, relay->ends[from].fd, sink_fd, &moved);
+		rc = flow_step(flow, relay->ends[from].fd, sink_fd, relay->error != 0, &moved);
 	} while (rc > 0 && moved < BUDGET);
 	if (rc < 0)
 		return rc;
 	if (rc > 0)
 		gate_task_queue(relay->loop, &relay->again);
-	flow_shut(flow, sink_fd);
+	if (!relay->error) /* the end of one that broke is no FIN */
+		flow_shut(flow, sink_fd);
 	if (!flow->piped)
 		pipe_give(relay->pipes, flow);
 	return 0;
+}
+
+static void end_ready(struct gate_source *source, uint32_t events);
+
+static struct tcp_info tcp_of(int fd)
+{
+	struct tcp_info info = { .tcpi_state = 0 };
+	socklen_t len = sizeof(info);
+
+	(void)getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+	return info;
+}
+
+/* A reset throws away what is not sent yet. The socket becomes writable when nothing is left of that. */
+static int await_sent(struct gate_relay *relay, struct gate_end *sink)
+{
+	int lowest = 1;
+
+	if (relay->is_flushed)
+		return 0;
+	relay->is_flushed = true;
+	if (setsockopt(sink->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowest, sizeof(lowest)) < 0)
+		return -errno;
+	/* Anew: only a look at it makes the kernel tell of the new mark (tcp_poll, SOCK_NOSPACE). */
+	gate_loop_remove(relay->loop, sink->fd, &sink->source);
+	sink->source.ready = end_ready;
+	return gate_loop_add(relay->loop, sink->fd, EPOLLOUT | EPOLLRDHUP | EPOLLET, &sink->source);
+}
+
+/* What the end that broke had sent goes on to the other, which is then reset. */
+static void relay_drain(struct gate_relay *relay)
+{
+	struct gate_flow *flow = &relay->flows[relay->broken];
+	struct gate_end *sink = &relay->ends[!relay->broken];
+	int rc = flow_pump(relay, relay->broken);
+
+	if (rc == 0 && (!flow->has_ended || flow->piped))
+		return;
+	if (rc == 0 && tcp_of(sink->fd).tcpi_notsent_bytes && await_sent(relay, sink) == 0)
+		return;
+	relay_reset(relay, relay->error);
+}
+
+static void limit_timer(struct gate_timer *timer)
+{
+	struct gate_relay *relay = gate_container_of(timer, struct gate_relay, limit);
+
+	relay_reset(relay, relay->error);
+}
+
+static void relay_broke(struct gate_relay *relay, int error)
+{
+	bool is_closed[2];
+
+	for (int i = 0; i < 2; i++)
+		is_closed[i] = tcp_of(relay->ends[i].fd).tcpi_state == STATE_CLOSED;
+	if (relay->error || is_closed[0] == is_closed[1]) {
+		relay_reset(relay, relay->error ? relay->error : error);
+		return;
+	}
+	relay->error = error;
+	relay->broken = is_closed[1];
+	/* Nobody is left for the other direction's bytes. */
+	relay->flows[!relay->broken].is_shut = true;
+	pipe_give(relay->pipes, &relay->flows[!relay->broken]);
+	gate_timer_set(relay->loop, &relay->limit, LIMIT_MS);
+	relay_drain(relay);
 }
 
 static void relay_pump(struct gate_relay *relay, bool from_client, bool from_upstream)
 {
 	int rc = 0;
 
+	if (relay->error) {
+		relay_drain(relay);
+		return;
+	}
 	if (from_client)
 		rc = flow_pump(relay, 0);
 	if (rc == 0 && from_upstream)
@@ -258,9 +346,11 @@ int gate_relay_start(struct gate_relay *relay, struct gate_loop *loop, struct ga
 {
 	int fds[2] = { client_fd, upstream_fd };
 
-	*relay = (struct gate_relay){
-		.loop = loop, .pipes = pipes, .again.run = again_task, .done = done
-	};
+	*relay = (struct gate_relay){ .loop = loop,
+				      .pipes = pipes,
+				      .again.run = again_task,
+				      .limit.fired = limit_timer,
+				      .done = done };
 	tune(client_fd, upstream_fd);
 	for (int i = 0; i < 2; i++) {
 		relay->flows[i] = (struct gate_flow){ .pipe = { -1, -1 } };

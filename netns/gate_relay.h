@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Relaying two connected TCP sockets by splice(2): no byte is copied to user space, half-closes are
- * kept both ways, a reset on one side is a reset on the other.
+ * kept both ways, a reset on one side is a reset on the other, after the bytes that came before it.
  */
 #ifndef NETNS_GATE_RELAY_H
 #define NETNS_GATE_RELAY_H
@@ -24,7 +24,7 @@ struct gate_flow {
 	int pipe[2];	/* -1, -1: none */
 	size_t piped;	/* bytes in it */
 	bool has_ended; /* the source said FIN */
-	bool is_shut;	/* and the sink was told */
+	bool is_shut;	/* and the sink was told, or cannot be any more */
 };
 
 struct gate_relay;
@@ -42,6 +42,10 @@ struct gate_relay {
 	struct gate_end ends[2];   /* 0: the bottle's side, 1: the upstream's */
 	struct gate_flow flows[2]; /* flows[i] leaves ends[i] */
 	struct gate_task again;
+	int error;	 /* the errno of the end that broke; 0: both are sound */
+	int broken;	 /* which: what it had sent is still delivered */
+	bool is_flushed; /* and all of it is the kernel's */
+	struct gate_timer limit;
 	/* Both sockets are closed. `error` is 0 or the errno of the side that broke. */
 	void (*done)(struct gate_relay *relay, int error);
 };

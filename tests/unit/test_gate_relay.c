@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The gate whole, over real namespaces: relaying, half-closes, resets, bounds, control. */
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include "test_gate_world.h"
 
 #define UPSTREAM "127.0.0.2"
@@ -120,6 +123,76 @@ WORLD_TEST(gate_relay, a_reset_is_a_reset_on_the_other_side)
 	hup.fd = up;
 	reset_close(client);
 	CHECK(poll(&hup, 1, 5000) == 1 && (hup.revents & POLLERR), "half-closed: no reset came");
+	return world_end(&w);
+}
+
+/* How much arrives before the reset; -1: no reset, but an end or nothing. */
+static ssize_t read_until_reset(int fd)
+{
+	static char buf[1 << 16];
+	ssize_t n, all = 0;
+
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
+		all += n;
+	return n < 0 && errno == ECONNRESET ? all : -1;
+}
+
+/* An answer that came with the reset behind it: the server did not read the whole request (413). */
+WORLD_TEST(gate_relay, what_was_sent_before_a_reset_arrives)
+{
+	static char answer[20000];
+	struct world w;
+	int server, status;
+	ssize_t got;
+
+	WORLD_TRY(begin(&w));
+	server = listen_on(UPSTREAM, 443);
+	for (int i = 0; i < 2; i++) {
+		int client = dial_name(&w, "api.test", 443);
+		int up = limited(accept(server, NULL, NULL), 10);
+		int from = i ? client : up, to = i ? up : client;
+		char byte;
+
+		CHECK(send(to, "request", 7, 0) == 7 && recv(from, &byte, 1, 0) == 1);
+		CHECK(kill(w.gate, SIGSTOP) == 0 && waitpid(w.gate, &status, WUNTRACED) == w.gate);
+		CHECK(send(from, answer, sizeof(answer), 0) == sizeof(answer));
+		close(from);			    /* with six bytes unread: a reset and no end */
+		CHECK(send(to, "more", 4, 0) == 4); /* which cannot be delivered */
+		CHECK(kill(w.gate, SIGCONT) == 0);
+		got = read_until_reset(to);
+		CHECK(got == sizeof(answer), "%d: %zd of %zu", i, got, sizeof(answer));
+		close(to);
+	}
+	return world_end(&w);
+}
+
+/* Waits until all that was sent is acknowledged: the gate has it. */
+static bool is_taken(int fd)
+{
+	for (int unsent = 1, i = 0; i < 500; i++, usleep(10000))
+		if (ioctl(fd, SIOCOUTQ, &unsent) == 0 && !unsent)
+			return true;
+	return false;
+}
+
+WORLD_TEST(gate_relay, what_was_sent_before_a_reset_waits_for_its_reader)
+{
+	static char answer[500000];
+	struct world w;
+	int server, up, client;
+	ssize_t got;
+	char byte;
+
+	WORLD_TRY(begin(&w));
+	server = listen_on(UPSTREAM, 443);
+	client = dial_name(&w, "api.test", 443);
+	up = limited(accept(server, NULL, NULL), 10);
+	CHECK(send(client, "request", 7, 0) == 7 && recv(up, &byte, 1, 0) == 1);
+	CHECK(send(up, answer, sizeof(answer), 0) == sizeof(answer) && is_taken(up));
+	close(up);
+	usleep(100000); /* the gate knows of the reset before the first byte is read */
+	got = read_until_reset(client);
+	CHECK(got == sizeof(answer), "%zd of %zu", got, sizeof(answer));
 	return world_end(&w);
 }
 
