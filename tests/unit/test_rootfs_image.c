@@ -197,7 +197,7 @@ Test(rootfs_image, removed_while_its_import_is_under_way, .timeout = 60)
 	image_clear(&image);
 	link_name = str_printf("%s/lock-of-image", shop.dir);
 	cr_assert_eq(link(lock, link_name), 0, "%m");
-	cr_assert_geq(inotify_add_watch(watch_fd, lock, IN_CLOSE_WRITE), 0, "%m");
+	cr_assert_geq(inotify_add_watch(watch_fd, lock, IN_CLOSE), 0, "%m");
 	cr_assert_eq(unlink(shop.archive), 0);
 	cr_assert_eq(mkfifo(shop.archive, 0600), 0);
 	pid = start_import(&shop, "b");
