@@ -19,6 +19,11 @@ struct question {
 	uint8_t attributes[64];
 };
 
+union reply {
+	char space[2048];
+	struct nlmsghdr header;
+};
+
 int gate_route_open(int *ret_fd, struct err *err)
 {
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
@@ -39,13 +44,31 @@ static void add(struct question *q, uint16_t type, const void *bytes, uint16_t l
 	q->header.nlmsg_len = NLMSG_ALIGN(q->header.nlmsg_len) + RTA_ALIGN(attr.rta_len);
 }
 
-static ssize_t ask(int fd, const struct address *ip, uint16_t port, void *reply, size_t size)
+/* The answer to this question and no other: one that an earlier recv(2) did not take would make every later
+ * one that of the address before. The kernel answers within send(2). */
+static ssize_t receive(int fd, uint32_t seq, union reply *reply)
 {
+	for (;;) {
+		ssize_t n = recv(fd, reply, sizeof(*reply), 0);
+
+		if (n < 0 && errno != EINTR && errno != ENOBUFS)
+			return -errno;
+		if (n == 0)
+			return 0;
+		if (n >= (ssize_t)sizeof(reply->header) && reply->header.nlmsg_seq == seq)
+			return n;
+	}
+}
+
+static ssize_t ask(int fd, const struct address *ip, uint16_t port, union reply *reply)
+{
+	static uint32_t seq;
 	struct question q = {
 		.header = {
 			.nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)),
 			.nlmsg_type = RTM_GETROUTE,
 			.nlmsg_flags = NLM_F_REQUEST,
+			.nlmsg_seq = ++seq,
 		},
 		.route = {
 			.rtm_family = ip->len == 4 ? AF_INET : AF_INET6,
@@ -62,7 +85,7 @@ static ssize_t ask(int fd, const struct address *ip, uint16_t port, void *reply,
 		add(&q, RTA_OIF, &ip->scope_id, sizeof(ip->scope_id));
 	if (send(fd, &q, q.header.nlmsg_len, 0) < 0)
 		return -errno;
-	return recv(fd, reply, size, 0);
+	return receive(fd, q.header.nlmsg_seq, reply);
 }
 
 static enum gate_route_kind kind_of(unsigned char type)
@@ -83,13 +106,10 @@ static enum gate_route_kind kind_of(unsigned char type)
 
 enum gate_route_kind gate_route_ask(int route_fd, const struct address *ip, uint16_t port)
 {
-	union {
-		char space[2048];
-		struct nlmsghdr header;
-	} reply;
+	union reply reply;
 	struct nlmsgerr failure;
 	struct rtmsg route;
-	ssize_t n = ask(route_fd, ip, port, &reply, sizeof(reply));
+	ssize_t n = ask(route_fd, ip, port, &reply);
 
 	if (n < (ssize_t)sizeof(reply.header))
 		return GATE_ROUTE_OWN;
