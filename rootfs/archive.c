@@ -127,6 +127,8 @@ struct spooling {
 	const struct image_archive_limits *limits;
 	struct archive *reader;
 	uint64_t used;
+	uint64_t
+		passed_over; /* bytes of members that are not kept: they are inflated all the same */
 	uint64_t entries;
 	size_t room; /* allocated members */
 };
@@ -175,6 +177,33 @@ static int reader_failed(struct spooling *spool, struct err *err)
 		       spool->archive->path, text ? text : "unknown error");
 }
 
+/* Whether `len` more bytes are too many for a whole archive. */
+static int check_room(const struct spooling *spool, uint64_t len, struct err *err)
+{
+	if (len <= spool->limits->spool_bytes - spool->used - spool->passed_over)
+		return 0;
+	return err_set(err, EFBIG, "%s: holds more than %llu bytes", spool->archive->path,
+		       (unsigned long long)spool->limits->spool_bytes);
+}
+
+/* libarchive would do so unasked, and without a bound. */
+static int pass_over_data(struct spooling *spool, struct err *err)
+{
+	for (;;) {
+		const void *block;
+		size_t len;
+		la_int64_t offset;
+		int rc = archive_read_data_block(spool->reader, &block, &len, &offset);
+
+		if (rc == ARCHIVE_EOF)
+			return 0;
+		if (rc != ARCHIVE_OK)
+			return reader_failed(spool, err);
+		TRY(check_room(spool, len, err));
+		spool->passed_over += len;
+	}
+}
+
 /* Copies the data of the current entry to the end of the spool. */
 static int spool_data(struct spooling *spool, uint64_t *ret_size, struct err *err)
 {
@@ -193,10 +222,7 @@ static int spool_data(struct spooling *spool, uint64_t *ret_size, struct err *er
 		if (offset < 0 || (uint64_t)offset != size)
 			return err_set(err, EBADMSG, "%s: a sparse member is not an image's",
 				       spool->archive->path);
-		if (len > spool->limits->spool_bytes - spool->used)
-			return err_set(err, EFBIG, "%s: holds more than %llu bytes",
-				       spool->archive->path,
-				       (unsigned long long)spool->limits->spool_bytes);
+		TRY(check_room(spool, len, err));
 		rc = write_at(spool->archive->spool_fd, block, len, spool->used);
 		if (rc < 0)
 			return err_sys(err, -rc, "writing the image store");
@@ -231,14 +257,15 @@ static int spool_entry(struct spooling *spool, struct archive_entry *entry, stru
 		return err_set(err, E2BIG, "%s: more than %llu members", spool->archive->path,
 			       (unsigned long long)spool->limits->members);
 	if (!name)
-		return 0;
+		return pass_over_data(spool, err);
 	if (hard || (soft && archive_entry_filetype(entry) == AE_IFLNK)) {
 		link = strdup(hard ? hard : soft);
 		if (!link)
 			return err_sys(err, ENOMEM, "%s", spool->archive->path);
 		member.is_hard = hard != NULL;
+		TRY(pass_over_data(spool, err));
 	} else if (archive_entry_filetype(entry) != AE_IFREG) {
-		return 0;
+		return pass_over_data(spool, err);
 	} else {
 		TRY(spool_data(spool, &member.size, err));
 	}
@@ -283,6 +310,8 @@ static int spool_tar(int fd, struct image_archive *archive,
 		return err_set(err, ENOMEM, "%s: no memory for a tar reader", archive->path);
 	if (archive_read_open_fd(reader, fd, READ_BLOCK_BYTES) != ARCHIVE_OK)
 		return reader_failed(&spool, err);
+	if (archive_filter_count(reader) > 2) /* one, and the file itself */
+		return err_set(err, EBADMSG, "%s: is compressed more than once", archive->path);
 	return spool_entries(&spool, err);
 }
 

@@ -83,6 +83,8 @@ static int open_inflate(struct layer_stream *stream)
 		return -ENOMEM;
 	if (archive_read_open(a, stream, NULL, read_stored, NULL) != ARCHIVE_OK)
 		return -EBADMSG;
+	if (archive_filter_count(a) > 2) /* what lies between two has no bound */
+		return err_set(&stream->cause, EBADMSG, "it is compressed more than once");
 	rc = archive_read_next_header(a, &entry);
 	stream->inflate_ended = rc == ARCHIVE_EOF;
 	return rc == ARCHIVE_EOF || rc == ARCHIVE_OK ? 0 : -EBADMSG;

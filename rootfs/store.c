@@ -191,19 +191,37 @@ int store_sweep(struct store *store, struct err *err)
 }
 
 /* "tmp-" and eight digits that nobody else has. */
+static int choose_tmp_name(char ret_name[static 16])
+{
+	uint32_t number;
+
+	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+		return -errno;
+	snprintf(ret_name, 16, TMP_PREFIX "%08x", number);
+	return 0;
+}
+
 static int make_tmp(const struct store *store, char ret_name[static 16])
 {
 	for (;;) {
-		uint32_t number;
-
-		if (getrandom(&number, sizeof(number), 0) != sizeof(number))
-			return -errno;
-		snprintf(ret_name, 16, TMP_PREFIX "%08x", number);
+		TRY(choose_tmp_name(ret_name));
 		if (mkdirat(store->images_fd, ret_name, 0700) == 0)
 			return 0;
 		if (errno != EEXIST)
 			return -errno;
 	}
+}
+
+/* Without a folder made first: to remove an image must not need room. */
+static int move_to_tmp(const struct store *store, const char *hex, char ret_name[static 16])
+{
+	int rc;
+
+	do {
+		TRY(choose_tmp_name(ret_name));
+		rc = tree_rename_new(store->digests_fd, hex, store->images_fd, ret_name);
+	} while (rc == -EEXIST);
+	return rc;
 }
 
 int stage_open(const struct store *store, struct stage *ret_stage, struct err *err)
@@ -333,10 +351,7 @@ int store_remove_image(struct store *store, const char *hex, struct err *err)
 			       hex);
 	if (lock_fd < 0)
 		return err_sys(err, -lock_fd, "%s/images/sha256/%s/lock", store->dir, hex);
-	rc = make_tmp(store, name);
-	/* rename(2) replaces an empty folder by another: the name stays ours. */
-	if (rc == 0 && renameat(store->digests_fd, hex, store->images_fd, name) < 0)
-		rc = -errno;
+	rc = move_to_tmp(store, hex, name);
 	if (rc == 0)
 		rc = delete_tmp(store, name);
 	return rc < 0 ? err_sys(err, -rc, "removing %s/images/sha256/%s", store->dir, hex) : 0;

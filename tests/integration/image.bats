@@ -139,3 +139,18 @@ print(i["tag"], i["uid"], i["gid"], i["rootfs"])')" = "proxy:1 1000 1001 $root" 
 	[ "$status" -eq 0 ]
 	[[ $output == *"image list [--json]"* ]]
 }
+
+@test "an image can be removed where nothing more has room" {
+	make_layout mitm
+	mkdir -p "$XDG_DATA_HOME"
+	run --separate-stderr unshare -Urm sh -euc 'mount -t tmpfs -o size=16m,nr_inodes=200 tmpfs "$XDG_DATA_HOME"
+		"$1" image import image.tar
+		i=0
+		while touch "$XDG_DATA_HOME/fill.$i" 2>/dev/null; do i=$((i + 1)); done
+		! mkdir "$XDG_DATA_HOME/more" 2>/dev/null
+		"$1" image remove proxy:1
+		"$1" image list --json' sh "$bottle"
+	echo "$output $stderr"
+	[ "$status" -eq 0 ]
+	[[ ${lines[-1]} == "[]" ]]
+}

@@ -36,6 +36,53 @@ Test(rootfs_import, imports_compressed_archives)
 	}
 }
 
+Test(rootfs_import, refuses_what_is_compressed_twice)
+{
+	cleanup_with(buf_clear) struct buf tar = { 0 };
+	cleanup_with(buf_clear) struct buf once = { 0 };
+	cleanup_with(buf_clear) struct buf twice = { 0 };
+	struct err err = { 0 };
+	char *digest = NULL;
+	struct shop shop;
+
+	shop_open(&shop);
+	make_oci(&(struct recipe){ 0 }, &tar);
+	compress_buf(&tar, false, &once);
+	compress_buf(&once, false, &twice);
+	write_archive(&shop, &twice);
+	cr_assert_lt(image_import(shop.dir, shop.archive, NULL, &digest, NULL, &err), 0);
+	cr_assert_not_null(strstr(err.text, "compressed more than once"), "%s", err.text);
+	must_be_empty(&shop);
+	world_end(&shop.world);
+}
+
+/* What is passed over is inflated all the same. */
+Test(rootfs_import, members_that_are_passed_over_have_a_bound)
+{
+	static const char content[1 << 20] = { 0 };
+	const struct image_archive_limits limits = { .spool_bytes = sizeof(content), .members = 9 };
+	static const char *const names[] = { "../no-member", "member" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		cleanup_with(buf_clear) struct buf tar = { 0 };
+		struct image_archive archive = { 0 };
+		struct err err = { 0 };
+		struct shop shop;
+
+		shop_open(&shop);
+		tar_header(&tar, '0', names[i], "", 0644, sizeof(content));
+		buf_append(&tar, content, sizeof(content));
+		tar_file(&tar, "one-byte-more", "x");
+		tar_end(&tar);
+		write_archive(&shop, &tar);
+		cr_expect_eq(image_archive_open(shop.archive, -1, &limits, &archive, &err), -EFBIG,
+			     "%zu: %s", i, err.text);
+		cr_expect_not_null(strstr(err.text, "holds more than"), "%zu: %s", i, err.text);
+		image_archive_close(&archive);
+		world_end(&shop.world);
+	}
+}
+
 Test(rootfs_import, imports_an_oci_folder)
 {
 	cleanup_with(buf_clear) struct buf tar = { 0 };

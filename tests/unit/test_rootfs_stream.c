@@ -101,6 +101,24 @@ Test(rootfs_stream, a_bomb_is_stopped)
 	}
 }
 
+/* A bomb between two filters is none in what comes out. */
+Test(rootfs_stream, one_filter_is_taken)
+{
+	struct world world = world_make();
+	cleanup_with(buf_clear) struct buf tar = { 0 };
+	cleanup_with(buf_clear) struct buf once = { 0 };
+	cleanup_with(buf_clear) struct buf twice = { 0 };
+	struct err err = { 0 };
+
+	tar_file(&tar, "file", "text");
+	tar_end(&tar);
+	compress_buf(&tar, true, &once);
+	compress_buf(&once, false, &twice);
+	cr_assert_lt(world_unpack_raw(&world, twice.data, twice.len, &err), 0);
+	cr_assert_not_null(strstr(err.text, "compressed more than once"), "%s", err.text);
+	world_end(&world);
+}
+
 Test(rootfs_stream, a_bomb_behind_the_end_is_stopped)
 {
 	struct world world = world_make();
