@@ -2,7 +2,7 @@
  *
  * Errors as values. A fallible function returns 0 or -errno and fills a `struct err`: the function
  * that knows the object writes the sentence, callers may put context in front of it, and only
- * runtime/main.c and runtime/run.c print it. The buffer is fixed, so reporting "out of memory"
+ * who ends a program or a run by it prints it (log.h; in the proxy main.c and reload.c). The buffer is fixed, so reporting "out of memory"
  * needs none, and a child can send its error to its parent as it is.
  */
 #ifndef BASE_ERR_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The one place that writes lines for a person to stderr: "bottle: <text>". Called from
- * runtime/main.c, runtime/run.c with its end in finish.c, and the subcommands; everything below returns a struct err.
+ * runtime/main.c, the subcommands, and where a run ends (run.c, docker_run.c, finish.c, report.c); everything
+ * below returns a struct err.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
