@@ -26,16 +26,25 @@ static void check(bool holds)
 		abort();
 }
 
-/* Made once, in memory where there is a /dev/shm. */
+static char world_dir[] = "/dev/shm/bottle-fuzz-XXXXXX";
+
+static void world_remove(void)
+{
+	cleanup_fd int fd = open(world_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 && tree_empty(fd, NULL) == 0)
+		(void)rmdir(world_dir);
+}
+
+/* Made once, in memory where there is a /dev/shm; after a crash it stays, to be looked at. */
 static int world_fd(void)
 {
-	static char dir[] = "/dev/shm/bottle-fuzz-XXXXXX";
 	static int fd = -1;
 
 	if (fd >= 0)
 		return fd;
-	check(mkdtemp(dir) != NULL);
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	check(mkdtemp(world_dir) != NULL && atexit(world_remove) == 0);
+	fd = open(world_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	check(fd >= 0 && mkdirat(fd, "outside", 0700) == 0);
 	cleanup_fd int secret_fd = openat(fd, "outside/secret", O_WRONLY | O_CREAT | O_CLOEXEC,
 					  0600);

@@ -24,7 +24,8 @@ setup_file() {
 	/usr/lib/squid/security_file_certgen -c -s "$world/squid/db" -M 4MB >/dev/null
 	echo "127.0.0.1 up.test denied.test" >"$world/squid/hosts"
 	squid_conf >"$world/squid.conf"
-	start "$world/squid.log" squid -N -f "$world/squid.conf"
+	# By a name of its own: shared memory is named by it, and a squid of this host may have the usual one.
+	start "$world/squid.log" squid -N -n "bottle$$" -f "$world/squid.conf"
 	await_port "$bump"
 	echo "tls=$tls plain=$plain bump=$bump tunnel=$tunnel over_tls=$over_tls dead=$dead" >"$world/ports"
 }

@@ -167,7 +167,7 @@ class Squid(Peer):
     def command(self):
         # It gives its rights away where it is root; of this namespace's users there is only one.
         lower = ["unshare", "-U", "--map-user=1000", "--map-group=1000"]
-        return [*lower, "/usr/sbin/squid", "-N", "-f", self.config], {"PATH": os.environ["PATH"]}
+        return [*lower, "/usr/sbin/squid", "-N", "-n", "bottlebench", "-f", self.config], {"PATH": os.environ["PATH"]}
 
 
 class Direct(Peer):
