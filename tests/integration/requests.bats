@@ -5,6 +5,7 @@
 # the host, whose log says what arrived.
 #
 # For each proxy
+# Takes: 240
 
 load lib.bash
 
