@@ -169,7 +169,7 @@ static int write_at(int fd, const void *bytes, size_t len, uint64_t at)
 	return 0;
 }
 
-static int reader_failed(struct spooling *spool, struct err *err)
+static int reader_failed(const struct spooling *spool, struct err *err)
 {
 	const char *text = archive_error_string(spool->reader);
 
@@ -186,51 +186,55 @@ static int check_room(const struct spooling *spool, uint64_t len, struct err *er
 		       (unsigned long long)spool->limits->spool_bytes);
 }
 
+/* A piece of the current entry: its bytes are libarchive's, and have room. 1, 0 at the end, or -errno. */
+struct piece {
+	const void *bytes;
+	size_t len;
+	la_int64_t offset;
+};
+
+static int next_piece(const struct spooling *spool, struct piece *piece, struct err *err)
+{
+	int rc = archive_read_data_block(spool->reader, &piece->bytes, &piece->len, &piece->offset);
+
+	if (rc == ARCHIVE_EOF)
+		return 0;
+	if (rc != ARCHIVE_OK)
+		return reader_failed(spool, err);
+	TRY(check_room(spool, piece->len, err));
+	return 1;
+}
+
 /* libarchive would do so unasked, and without a bound. */
 static int pass_over_data(struct spooling *spool, struct err *err)
 {
-	for (;;) {
-		const void *block;
-		size_t len;
-		la_int64_t offset;
-		int rc = archive_read_data_block(spool->reader, &block, &len, &offset);
+	struct piece piece;
+	int rc;
 
-		if (rc == ARCHIVE_EOF)
-			return 0;
-		if (rc != ARCHIVE_OK)
-			return reader_failed(spool, err);
-		TRY(check_room(spool, len, err));
-		spool->passed_over += len;
-	}
+	while ((rc = next_piece(spool, &piece, err)) > 0)
+		spool->passed_over += piece.len;
+	return rc;
 }
 
 /* Copies the data of the current entry to the end of the spool. */
 static int spool_data(struct spooling *spool, uint64_t *ret_size, struct err *err)
 {
+	struct piece piece;
 	uint64_t size = 0;
+	int rc;
 
-	for (;;) {
-		const void *block;
-		size_t len;
-		la_int64_t offset;
-		int rc = archive_read_data_block(spool->reader, &block, &len, &offset);
-
-		if (rc == ARCHIVE_EOF)
-			break;
-		if (rc != ARCHIVE_OK)
-			return reader_failed(spool, err);
-		if (offset < 0 || (uint64_t)offset != size)
+	while ((rc = next_piece(spool, &piece, err)) > 0) {
+		if (piece.offset < 0 || (uint64_t)piece.offset != size)
 			return err_set(err, EBADMSG, "%s: a sparse member is not an image's",
 				       spool->archive->path);
-		TRY(check_room(spool, len, err));
-		rc = write_at(spool->archive->spool_fd, block, len, spool->used);
+		rc = write_at(spool->archive->spool_fd, piece.bytes, piece.len, spool->used);
 		if (rc < 0)
 			return err_sys(err, -rc, "writing the image store");
-		spool->used += len;
-		size += len;
+		spool->used += piece.len;
+		size += piece.len;
 	}
 	*ret_size = size;
-	return 0;
+	return rc;
 }
 
 /* A relative name without "." and ".."; such a name in an outer archive is nobody's member, so

@@ -100,6 +100,18 @@ static uint64_t default_tmp_bytes(void)
 					   : DEFAULT_TMP_MAX_BYTES;
 }
 
+static int warn_if_less(struct limits_plan *plan, const char *key, uint64_t most, uint64_t wanted,
+			const char *whose, struct err *err)
+{
+	if (wanted <= most ||
+	    strlist_addf(&plan->warnings,
+			 "limits.%s is %llu, not %llu: the agent gets at most half "
+			 "of your own %s",
+			 key, (unsigned long long)most, (unsigned long long)wanted, whose) == 0)
+		return 0;
+	return err_set(err, ENOMEM, "out of memory");
+}
+
 /* What the agent may open: asked for or not, at most its part of the hard limit. */
 static int plan_files(struct limits_plan *plan, struct err *err)
 {
@@ -112,12 +124,7 @@ static int plan_files(struct limits_plan *plan, struct err *err)
 	most = own.rlim_max < SHARED_FILES_MIN ? own.rlim_max : own.rlim_max / AGENT_FILES_PART;
 	plan->files_hard = wanted ? MIN(wanted, most) : most;
 	plan->files_soft = wanted ? plan->files_hard : MIN(own.rlim_cur, most);
-	if (wanted > most && strlist_addf(&plan->warnings,
-					  "limits.open_files is %llu, not %llu: the agent gets at "
-					  "most half of your own hard limit (`ulimit -Hn`)",
-					  (unsigned long long)most, (unsigned long long)wanted) < 0)
-		return err_set(err, ENOMEM, "out of memory");
-	return 0;
+	return warn_if_less(plan, "open_files", most, wanted, "hard limit (`ulimit -Hn`)", err);
 }
 
 /* Root of the host is bound by no RLIMIT_NPROC. */
@@ -132,12 +139,7 @@ static int plan_pids(struct limits_plan *plan, struct err *err)
 	most = geteuid() == 0 || own.rlim_cur == RLIM_INFINITY ? UINT64_MAX
 							       : own.rlim_cur / AGENT_PIDS_PART;
 	plan->limits.pids = MIN(wanted ? wanted : DEFAULT_PIDS, most);
-	if (wanted > most && strlist_addf(&plan->warnings,
-					  "limits.pids is %llu, not %llu: the agent gets at most "
-					  "half of your own limit (`ulimit -u`)",
-					  (unsigned long long)most, (unsigned long long)wanted) < 0)
-		return err_set(err, ENOMEM, "out of memory");
-	return 0;
+	return warn_if_less(plan, "pids", most, wanted, "limit (`ulimit -u`)", err);
 }
 
 int limits_plan(const struct limits *limits, const struct limits_cgroup *cgroup,

@@ -147,11 +147,12 @@ void plan_path_place(const char *path, struct plan_path_place *ret_place)
 
 	snprintf(ret_place->path, sizeof(ret_place->path), "%s", path);
 	ret_place->exists = id_of(path, &ret_place->ids[0]);
-	ret_place->count = 0;
+	ret_place->count = ret_place->exists;
 	snprintf(prefix, sizeof(prefix), "%s", path);
-	for (; prefix[0] && strcmp(prefix, "/") != 0; pop(prefix))
+	for (pop(prefix); prefix[0]; pop(prefix))
 		ret_place->count += id_of(prefix, &ret_place->ids[ret_place->count]);
-	ret_place->count += id_of("/", &ret_place->ids[ret_place->count]);
+	if (strcmp(path, "/") != 0)
+		ret_place->count += id_of("/", &ret_place->ids[ret_place->count]);
 }
 
 bool plan_path_lies_in(const struct plan_path_place *place, const char *folder)

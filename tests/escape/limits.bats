@@ -14,6 +14,16 @@ setup() {
 	echo 'egress: {routes: [{host: up.test}]}' >"$BATS_TEST_TMPDIR/b.yaml"
 }
 
+# Until the agent, which was started last, has used up what it can get.
+await_full() {
+	launcher=$!
+	for _ in $(seq 200); do
+		[ ! -e full ] || return 0
+		sleep 0.05
+	done
+	return 1
+}
+
 also() { cat >>"$BATS_TEST_TMPDIR/b.yaml"; }
 
 @test "RES-1: folders without content fill no folder in memory beyond its size" {
@@ -104,11 +114,7 @@ print(len(fds), os.strerror(ctypes.get_errno()), flush=True)
 open("full", "w").close()
 while not os.path.exists("end"):
     time.sleep(0.05)' </dev/null >out 2>&1 3>&- &
-	launcher=$!
-	for _ in $(seq 200); do
-		[ ! -e full ] || break
-		sleep 0.05
-	done
+	await_full
 	mine=$(/usr/bin/python3 -c 'import ctypes; print(ctypes.CDLL(None).inotify_init1(0) >= 0)')
 	touch end
 	wait "$launcher"
@@ -132,11 +138,7 @@ print(queued, *resource.getrlimit(14), *resource.getrlimit(13), flush=True)
 open("full", "w").close()
 while not os.path.exists("end"):
     time.sleep(0.05)' </dev/null >out 2>&1 3>&- &
-	launcher=$!
-	for _ in $(seq 200); do
-		[ ! -e full ] || break
-		sleep 0.05
-	done
+	await_full
 	mine=$(/usr/bin/python3 -c 'import ctypes
 timer = ctypes.c_void_p()
 print(ctypes.CDLL(None).timer_create(1, None, ctypes.byref(timer)))')
